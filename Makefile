@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Everything lives in .venv; nothing is downloaded but
+# packages from the Python package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint types install install-dev bench results-table clean
+
+demo: $(VENV)/core.stamp
+	$(BIN)/blemish demo
+
+test: $(VENV)/dev.stamp lint types
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+install: $(VENV)/core.stamp
+install-dev: $(VENV)/dev.stamp
+
+$(VENV)/core.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
+	touch $(VENV)/core.stamp $@
+
+results-table: $(VENV)/core.stamp
+	$(BIN)/python benchmarks/results_table.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

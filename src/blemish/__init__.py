@@ -1,0 +1,3 @@
+"""blemish: industrial visual anomaly detection."""
+
+__version__ = "0.1.0"

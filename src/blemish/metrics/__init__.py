@@ -1,0 +1,1 @@
+"""Image and pixel metrics, exact and streamed."""
