@@ -47,8 +47,9 @@ def _own(kind: str) -> dict[str, str]:
     found = {}
     for path in sorted((Path(__file__).parent / kind).glob("[a-z]*.py")):
         classes = re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        wanted = path.stem.replace("_", "")
-        found.update({path.stem: c for c in classes if c.lower() == wanted})
+        for name in classes:
+            if name.lower() == path.stem.replace("_", ""):
+                found[path.stem] = name
     return found
 
 
