@@ -12,7 +12,7 @@ ROOT = Path(blemish.__file__).parent
 # Lowest first. Modules on one line are siblings and never import each other.
 LAYERS = [
     {"errors"},
-    {"types", "registry"},
+    {"types", "registry", "files", "image_files"},
     {"options", "images"},
     {"datasets"},
     {"preprocess", "preparation"},
