@@ -119,11 +119,12 @@ class Folder:
     ) -> tuple[Sequence[Record], Sequence[str]]:
         loose = image_files(self.root, shallow=True)[0]
         notes = [
-            f"{len(loose)} images beside the folders are left out (first: {loose[0].name}); move "
-            "them into one."
+            f"{len(loose)} images beside the folders are left out (first: {path.name}); move them "
+            "into one."
+            for path in loose[:1]
         ]
         places = [Place(folder, "train", self._type_of(folder)) for folder in folders]
-        records, warnings = self._read(places, masks, notes if loose else [])
+        records, warnings = self._read(places, masks, notes)
         share, seed = self.options.test_share, self.options.split_seed
         return split_off_test(records, share, seed), warnings
 

@@ -83,7 +83,9 @@ def list_categories(where: str | Path, **options: Any) -> tuple[str, ...]:
 def _name(reader: str, root: Path | None, category: str | None) -> str:
     """``mvtec_ad/screw``, ``battery_plate``; own photos go by the name of their folder."""
     last = category or (root.resolve().name if root else reader)
-    if reader in ("folder", "manifest"):
+    if reader == "manifest":
+        return Path(last).stem
+    if reader == "folder":
         return last
     return reader if last == reader else f"{reader}/{last}"
 
