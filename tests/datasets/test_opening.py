@@ -11,7 +11,7 @@ from helpers import make_images, make_magnetic_tile, make_masks, make_mvtec_cate
 
 def test_every_reader_is_found_by_its_file_name():
     assert {"folder", "manifest", "mvtec_ad", "magnetic_tile"} <= set(registry.names("datasets"))
-    assert not {"base", "listing", "opening", "splits", "checking"} & set(
+    assert not {"base", "listing", "opening", "splits", "checking", "summary"} & set(
         registry.names("datasets")
     )
 
