@@ -26,6 +26,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from blemish.errors import ImageError
 
+# Decoders are called directly: Pillow.open would warn of sizes that our own limit allows, and would
+# try dozens of formats on hostile bytes.
 _FORMATS: tuple[tuple[str, bytes, type[ImageFile]], ...] = (
     ("PNG", rb"\x89PNG\r\n\x1a\n", PngImageFile),
     ("JPEG", rb"\xff\xd8\xff", JpegImageFile),
@@ -42,15 +44,9 @@ _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # EXIF orientatio
     7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
     8: np.rot90,
 }
-# To RGBA where transparency could come along: dropping it is left to one place.
-_CONVERTED = {
-    "1": "L",
-    "LA": "L",
-    "La": "LA",
-    "P": "RGBA",
-    "PA": "RGBA",
-    "RGBa": "RGBA",
-} | dict.fromkeys(("CMYK", "YCbCr", "HSV", "RGBX"), "RGB")
+# Palettes go by RGBA, because Pillow warns of transparency that is lost on the way to RGB.
+_CONVERTED = dict.fromkeys(("1", "LA"), "L") | dict.fromkeys(("P", "PA", "RGBa"), "RGBA")
+_CONVERTED |= dict.fromkeys(("CMYK", "YCbCr", "HSV", "RGBX"), "RGB")
 _BITS = {"1": 1, "I": 32, "F": 32}
 
 
@@ -112,6 +108,7 @@ def open_image(
     try:
         with _stream(source, name) as stream, _decoder(stream, name)(stream) as opened:
             check_size(*opened.size, name, max_pixels)
+            # Taking the first page would drop photos without a word.
             if (pages := getattr(opened, "n_frames", 1)) > 1:
                 raise ImageError(
                     f"{name} holds {pages} pages, and a file must be one photo; save each page as "
@@ -119,7 +116,7 @@ def open_image(
                 )
             with _beyond_the_guard_of_pillow(opened.width * opened.height):
                 yield opened, _info(opened)
-    except (ImageError, MemoryError):
+    except (ImageError, MemoryError):  # no sign of a damaged file
         raise
     except Exception as error:  # decoders raise anything from SyntaxError to struct.error
         raise ImageError(
@@ -133,6 +130,7 @@ def _stream(source: str | Path | bytes, name: str) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     path = Path(source)
+    # Asked first, because Windows calls opening a folder a lack of permission.
     if path.is_dir():
         raise ImageError(f"{name} is a folder, not an image; name the images in it.")
     try:
@@ -184,6 +182,7 @@ def _beyond_the_guard_of_pillow(pixels: int) -> Iterator[None]:
     """Lift Pillow's own limit where ours allowed more; it is global, so only while needed."""
     global _unguarded, _usual_limit
     with _guard:
+        # While lifted, Pillow's own value is None and the usual one is remembered here.
         limit = _usual_limit if _unguarded else Pillow.MAX_IMAGE_PIXELS
         beyond = limit is not None and pixels > limit
         if beyond:
@@ -221,6 +220,7 @@ def decode(opened: ImageFile, name: str, bit_depth: int) -> NDArray[Any]:
             f"{name} has 16 bits per colour channel, of which only the upper 8 are read, so it "
             "cannot be a mask or have bit_depth below 16; save it as 16-bit grey or as 8-bit."
         )
+    # Decode first: TIFF files turn themselves upright while loading and then say orientation 1.
     opened.load()
     turn = _orientation(opened)
     image: Pillow.Image = opened
@@ -228,8 +228,6 @@ def decode(opened: ImageFile, name: str, bit_depth: int) -> NDArray[Any]:
         image = image.convert(_CONVERTED[mode])
     elif mode not in ("L", "RGB", "RGBA", "F") and not mode.startswith("I"):
         raise ImageError(f"{name} has pixels of the kind {mode!r}; save it as RGB or grey.")
-    if image.mode == "LA":
-        image = image.convert("L")
     values = np.asarray(image)
     return _TURNS[turn](values) if turn in _TURNS else values
 

@@ -62,6 +62,7 @@ def read_image(
     name = _name(source)
     if isinstance(source, np.ndarray):
         _check_shape(source, name, max_pixels)
+        # An int64 array may hold 0…255 or 0…65535: guessing could make it black.
         if source.dtype not in (np.uint8, np.uint16) and source.dtype.kind != "f":
             raise ImageError(
                 f"{name} is not uint8, uint16 or floating point; convert it to one of them."
@@ -71,6 +72,7 @@ def read_image(
         with open_image(source, max_pixels) as (opened, _):
             values = decode(opened, name, bit_depth)
     eight = _to_uint8(values, name, bit_depth)
+    # (H, W) or (H, W, 1) repeats grey three times, (H, W, 4) loses alpha.
     eight = eight[..., None] if eight.ndim == 2 else eight[..., :3]
     return np.array(np.broadcast_to(eight, (*eight.shape[:2], 3)), order="C")
 
@@ -100,6 +102,7 @@ def read_mask(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Mask:
             # Pillow keeps the upper 8 bits of 16-bit colour: there a mask of ones would be empty.
             values = decode(opened, name, bit_depth=0)
             lowest = 128 if info.format == "JPEG" else 1
+    # (H, W, C) to (H, W): any channel but alpha marks a pixel.
     colour = values if values.ndim == 2 else values[..., :3].max(axis=2)
     marked: Mask = (colour >= lowest) if lowest > 1 else (colour != 0)
     return np.ascontiguousarray(marked)
@@ -213,6 +216,7 @@ def _to_uint8(values: NDArray[Any], name: str, bit_depth: int) -> NDArray[np.uin
             f"{name} has values from {low} to {high}, outside 0 to {divisor} of "
             f"bit_depth={bit_depth}; give the bit depth of the camera, at most 16."
         )
+    # Rounded in integers: 65535 · 255 fits 32 bits, and no float rounds differently elsewhere.
     scaled: NDArray[np.uint8] = ((values.astype(np.uint32) * 255 + divisor // 2) // divisor).astype(
         np.uint8
     )

@@ -65,12 +65,17 @@ def test_a_tree_without_test_images_can_be_learned_from(tmp_path):
     assert {r.split for r in reader(tmp_path).records(None)[0]} == {"train"}
 
 
+def test_validation_images_of_its_successors_are_read(tmp_path):
+    make_images(make_mvtec_category(tmp_path) / "validation/good", numbers(2))
+    assert sum(r.split == "val" for r in reader(tmp_path).records(None)[0]) == 2
+
+
 def test_what_is_no_category_is_refused(tmp_path):
     with pytest.raises(DataError, match="no folder train/good"):
         reader(tmp_path).records(None)
     make_mvtec_category(tmp_path)
     make_images(tmp_path / "train/dent", numbers(1))
-    with pytest.raises(DataError, match="train/dent, which the official tree does not know"):
+    with pytest.raises(DataError, match=r"train.dent holds defective images outside of test/"):
         reader(tmp_path).records(None)
 
 

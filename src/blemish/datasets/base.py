@@ -139,6 +139,7 @@ class DataSet:
         """
         if record.mask is None:
             return None if record.defective else np.zeros(shape, bool)
+        # Drawn masks have no file and so no limit.
         if callable(record.mask):
             mask = record.mask()
         else:
@@ -160,6 +161,7 @@ class DataSet:
     @property
     def fingerprint(self) -> str:
         """Digest over the keys, labels, splits and pixels of all images, order not counting."""
+        # Sorted, so that a folder listed in another order is the same data.
         lines = sorted(f"{r.key}\t{r.defect_type}\t{r.split}\t{self.hashes[r.key]}" for r in self)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 

@@ -55,13 +55,15 @@ def check_dataset(
         The report; damaged files are in it and raise nothing.
     """
     facts: list[_Facts] = []
+    # Few threads: each holds a decoded image, which may have 200 million pixels.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for fact in pool.map(partial(_look, data), data.records):
             facts.append(fact)
             if progress:
                 progress(len(facts), len(data), "checking images")
     read = [f for f in facts if f.digest]
-    if len(read) == len(facts):  # the digests that `DataSet.hashes` would read everything for
+    # These digests spare `DataSet.hashes` from reading everything again.
+    if len(read) == len(facts):
         data.__dict__["hashes"] = {f.record.key: f.digest for f in facts}
     unreadable = tuple((f.record.key, f.error) for f in facts if f.error)
     problems = [
@@ -109,6 +111,7 @@ def _look(data: DataSet, record: Record) -> _Facts:
     area, reason = None, ""
     try:
         mask = data.mask(record, image.shape[:2])
+        # DataSet.mask says None for an empty mask of a defective image; here the two differ.
         area = 0 if mask is None and record.mask else None if mask is None else int(mask.sum())
     except BlemishError as error:
         reason = str(error)
@@ -257,9 +260,11 @@ def _thin_test(data: DataSet) -> Iterator[str]:
 def _calibration(data: DataSet, share: float) -> Iterator[str]:
     """Which false-alarm rates a calibration set of this size can promise."""
     parts = len({r.group for r in data.select("train", defective=False)})
+    # As splits.calibration_split counts.
     held_out = min(max(int(share * parts + 0.5), 1), parts - 1)
     if parts < 2:
         return
+    # The hardest rate that is missed says it all: who misses 5 % misses 1 % too.
     for rate in (0.05, 0.01):
         needed = math.ceil(1 / rate) - 1
         if held_out < needed:

@@ -96,6 +96,7 @@ class Folder:
             return self._read(list(self._split_places(splits)), masks, _left_out(others))
         if goods:
             return self._read_flat([*goods, *(f for f in others if f not in goods)], masks)
+        # Only now: with a good/ folder beside them, images at the root have no clear label.
         if image_files(self.root, shallow=True)[0]:
             bare = [Place(self.root, "train", "good", shallow=True)]
             return self._read(bare, masks, _left_out(others))
@@ -133,6 +134,7 @@ class Folder:
         for folder in splits:
             split = SPLIT_FOLDERS[folder.name.lower()]
             if loose := image_files(folder, shallow=True)[0]:
+                # In train/ the common case is good images only; elsewhere a guess would be a label.
                 if split != "train":
                     raise DataError(
                         f"{folder} holds images without a label (first: {loose[0].name}); move "

@@ -60,6 +60,7 @@ def image_files(folder: Path, *, shallow: bool = False) -> tuple[list[Path], lis
     found: list[Path] = []
     unread: Counter[str] = Counter()
     for place, folders, names in os.walk(folder):
+        # os.walk goes where this list says: emptied in place, it stops here.
         folders[:] = [] if shallow else [name for name in folders if _visible(name)]
         for path in (Path(place, name) for name in names if _visible(name)):
             if is_image_name(path):
@@ -218,9 +219,11 @@ def _record(path: Path, root: Path, place: Place, options: TreeOptions) -> Recor
 
 def _mask_stems(path: Path, place: Place) -> list[str]:
     """Where the mask of an image may be, relative to a mask folder and without suffixes."""
+    # The folder's own name, not the type: masks of OK/ lie in masks/OK/.
     inner = path.relative_to(place.folder).with_suffix("").as_posix()
     typed = f"{place.folder.name}/{inner}"
     stems = [typed, f"{place.split}/{typed}"]
+    # A bare stem is too weak for good images: they are numbered like the defective ones.
     return stems if place.defect_type == "good" else [*stems, inner]
 
 
@@ -236,7 +239,9 @@ def _pair_masks(
     for folder, split in mask_folders:
         for mask in image_files(folder)[0]:
             stem = mask.relative_to(folder).with_suffix("").as_posix()
+            # Masks inside a split's own folder belong to that split alone.
             splits: tuple[Split, ...] = (split,) if split else ("train", "val", "test")
+            # "000.png" among "…_mask.png" is no mask of "000": an orphan, not a guess.
             own = stem.endswith(mask_suffix)
             stem = stem.removesuffix(mask_suffix)
             keys = [key for s in splits for key in candidates.get((stem, s), []) if own]

@@ -79,6 +79,7 @@ class Manifest:
         Raises:
             DataError: An unknown column, or bad rows: the first five with line and reason.
         """
+        # All rows are read before anything is raised, so that one run shows all mistakes.
         records: dict[str, Record] = {}
         lines: dict[str, int] = {}
         splits: list[str] = []
@@ -92,6 +93,7 @@ class Manifest:
                 splits.append(row.get("split", ""))
             except ValueError as error:
                 problems.append(f"line {line}: {error}")
+        # Half a column of splits would send the other half to training without a word.
         given = [split for split in splits if split]
         if given and len(given) < len(splits):
             problems.append(f"{len(splits) - len(given)} rows have no split but others have one")
@@ -109,6 +111,7 @@ class Manifest:
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Line number and non-empty cells of each row."""
         try:
+            # utf-8-sig drops the mark that Excel puts in front.
             text = self.root.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"{self.root.name} is not UTF-8 ({error}); save it as UTF-8.") from None
@@ -187,6 +190,7 @@ def _size(text: str) -> float:
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Rows of a CSV text; a string in place of a row says what is wrong with the line."""
+    # Spreadsheets write semicolons where the comma is the decimal sign.
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -194,6 +198,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
             yield 1, "a column is named twice"
         for row in reader:
+            # DictReader puts surplus cells under the key None, and None in place of missing ones.
             cells: dict[Any, Any] = row
             if None in cells or None in cells.values():
                 yield reader.line_num, f"not as many cells as the header has ({header.strip()})"

@@ -1,7 +1,8 @@
 """MVTec AD and data sets laid out like it.
 
 The official tree, per category: ``train/good``, ``test/good``, ``test/<type>`` and
-``ground_truth/<type>/<stem>_mask.png``. Read where it lies, never downloaded.
+``ground_truth/<type>/<stem>_mask.png``; its successors also have ``validation/good``. Read where it
+lies, never downloaded.
 
 [1] P. Bergmann, M. Fauser, D. Sattlegger, C. Steger, "MVTec AD: A comprehensive real-world dataset
 for unsupervised anomaly detection", CVPR 2019. CC BY-NC-SA 4.0.
@@ -13,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blemish.datasets.base import Record
+from blemish.datasets.base import Record, Split
 from blemish.datasets.listing import Place, TreeOptions, public_root, tree_records, visible_folders
 from blemish.errors import DataError
 
 ADDRESS = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+_SPLITS: dict[str, Split] = {"train": "train", "validation": "val", "test": "test"}
 
 
 class MVTecAD:
@@ -57,15 +59,17 @@ class MVTecAD:
                 f"{root} has no folder train/good, so it is no category of MVTec AD; give the "
                 "folder above it or the reader `folder`."
             )
-        others = [f.name for f in visible_folders(root / "train") if f.name != "good"]
+        places = []
+        for name, split in _SPLITS.items():
+            folders = visible_folders(root / name) if (root / name).is_dir() else []
+            places += [Place(folder, split, folder.name) for folder in folders]
+        # Dropping defects from training without a word would hide that they are there.
+        others = [p.folder for p in places if p.split != "test" and p.defect_type != "good"]
         if others:
             raise DataError(
-                f"{root} has train/{others[0]}, which the official tree does not know; read it "
-                "with folder:PATH --data-set mask_suffix=_mask."
+                f"{others[0]} holds defective images outside of test/, which the official tree "
+                "does not know; read it with folder:PATH and mask_suffix=_mask."
             )
-        test = visible_folders(root / "test") if (root / "test").is_dir() else []
-        places = [Place(root / "train/good", "train", "good")]
-        places += [Place(folder, "test", folder.name) for folder in test]
         masks = root / "ground_truth"
         return tree_records(root, places, [(masks, "test")], "_mask", self.options)
 

@@ -123,6 +123,7 @@ def _resolve(where: str | Path) -> tuple[str, Path | None]:
             return "manifest", path
         hint = "give the folder that holds it" if is_image_name(path) else "give a folder"
         raise DataError(f"{path} is a file but no .csv or .jsonl manifest; {hint}.")
+    # A bare word is more likely a misspelt name than a missing folder.
     if len(path.parts) == 1 and not path.suffix:
         raise UnknownNameError("data set or folder", str(where), known)
     raise DataError(
@@ -132,8 +133,10 @@ def _resolve(where: str | Path) -> tuple[str, Path | None]:
 
 def _reader_of(root: Path) -> str:
     """Choose the reader of a folder by its tree."""
+    # Read as mvtec_ad, the groups would be lost and near copies counted as parts of their own.
     if (root / "train" / "good").is_dir() and (root / "groups.csv").is_file():
         return "magnetic_tile"
+    # The root may be one category or hold several.
     trees = [root, *(p for p in root.iterdir() if p.is_dir())]
     return "mvtec_ad" if any(_is_mvtec(tree) for tree in trees) else "folder"
 

@@ -53,6 +53,7 @@ def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, 
             f"{data.name}: each of its {len(groups)} good training parts also has a defective or "
             "synthetic image, so none can calibrate. Add photos of parts that are only good."
         )
+    # The share is one of all parts, so barred parts do not shrink the calibration set.
     wanted = min(max(int(share * len(groups) + 0.5), 1), len(groups) - 1)
     held_out = set(ranked[:wanted])
     learn = tuple(r for r in normals if r.group not in held_out)
@@ -78,6 +79,7 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     salt = f"{seed}|test"
     ranked = rank_groups((r.group for r in records if r.group not in defective), salt)
     chosen = {group for group in ranked if int(_digest(group, salt), 16) < share * 2**256}
+    # With few parts the hashes may all lie on one side; each side needs a part.
     if share > 0:
         chosen |= set(ranked[:1])
     if len(ranked) > 1 and len(chosen) == len(ranked):
