@@ -15,6 +15,7 @@ LAYERS = [
     {"types", "registry"},
     {"options", "images"},
     {"datasets"},
+    {"resampling"},
     {"preprocess", "preparation"},
     {"augmentation", "samples"},
     {"maps", "losses", "memory"},
