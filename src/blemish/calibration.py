@@ -23,7 +23,7 @@ from blemish.types import Map, Mask
 
 PixelRule = Literal["images", "pixels"]
 # Upper quantiles of the calibration maps that are kept for the pixel rule, densest near 1.
-LEVELS = 1 - np.geomspace(1, 1e-6, 601)
+LEVELS = np.append(1 - np.geomspace(1, 1e-6, 600), 1.0)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,8 @@ class Geometry:
         crop: Left, top, right, bottom as shares in [0, 1] of the image; all of it by default.
         tile: Side of a square tile in canvas pixels; 0 = one view.
         overlap: Share in [0, 0.9] of a tile that it has in common with the next.
+        multiple: What a method needs both sides of a view to be a multiple of; views are filled up
+            by edge replication, never stretched.
         roi: (H, W) bool, the region of interest in the frame of an uncropped image; it is
             stretched to images of other sizes. None = everything.
     """
@@ -86,6 +88,7 @@ class Geometry:
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     tile: int = 0
     overlap: float = 0.25
+    multiple: int = 1
     roi: Mask | None = None
 
     def __post_init__(self) -> None:
@@ -111,7 +114,10 @@ class Geometry:
     @property
     def view_shape(self) -> tuple[int, int]:
         """(h, w) of every view."""
-        return (self.tile, self.tile) if self.tile else self.size
+        height, width = (self.tile, self.tile) if self.tile else self.size
+        return -(-height // self.multiple) * self.multiple, -(
+            -width // self.multiple
+        ) * self.multiple
 
     def layout(self, image_shape: tuple[int, int]) -> Layout:
         """Place the views on an image of the shape (H, W)."""
