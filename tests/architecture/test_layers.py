@@ -14,7 +14,8 @@ ROOT = Path(blemish.__file__).parent
 LAYERS = [
     {"errors"},
     {"types", "registry"},
-    {"options", "images", "parallel"},
+    {"options", "image_files", "files", "parallel"},
+    {"images"},
     {"datasets"},
     {"resampling"},
     {"preprocess", "preparation"},

@@ -1,0 +1,31 @@
+"""Fixtures that every test may use."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def _from_environment(variable: str) -> Callable[[str], Path]:
+    def find(name: str) -> Path:
+        if not os.environ.get(variable):
+            pytest.skip(f"${variable} is not set: {name} is not tested")
+        path = Path(os.environ[variable]) / name
+        if not path.exists():
+            pytest.skip(f"${variable} holds no {name}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """``real_data("mvtec_ad")``: the folder of a public data set, or a skip with its reason."""
+    return _from_environment("BLEMISH_DATA")
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Callable[[str], Path]:
+    """``real_weights("mobilenetv1_100.safetensors")``: a file of weights, or a skip."""
+    return _from_environment("BLEMISH_WEIGHTS")
