@@ -200,9 +200,7 @@ class Detector:
     def predict(self, images: ImageSource) -> Prediction: ...
     @overload
     def predict(self, images: Sequence[ImageSource]) -> list[Prediction]: ...
-    def predict(
-        self, images: ImageSource | Sequence[ImageSource]
-    ) -> Prediction | list[Prediction]:
+    def predict(self, images: ImageSource | Sequence[ImageSource]) -> Prediction | list[Prediction]:
         """Judge one image, or several. Nothing is written.
 
         Args:

@@ -110,14 +110,18 @@ def _respond(graph: _Graph, image: str, level: int) -> str:
     """Energies of the oriented pairs and rectified contrasts, all at least 0."""
     border = graph.constant(np.array([0, 0, SIDE // 2, SIDE // 2] * 2, np.int64))
     padded = graph.add("Pad", image, border, mode="edge")
-    even, odd = (graph.add("Conv", padded, graph.constant(k)) for k in _oriented())
+    lightness = graph.channels(padded, 0, 1)
+    responses = graph.add("Conv", lightness, graph.constant(_lightness_filters()))
+    even = graph.channels(responses, 0, ORIENTATIONS)
+    odd = graph.channels(responses, ORIENTATIONS, 2 * ORIENTATIONS)
     squares = graph.add("Add", graph.add("Mul", even, even), graph.add("Mul", odd, odd))
     energy = graph.add("Sqrt", squares)
-    contrast = graph.add("Conv", padded, graph.constant(_centre_surround()))
-    if level == 1:
+    contrast = graph.channels(responses, 2 * ORIENTATIONS, 2 * ORIENTATIONS + 1)
+    if level > 1:
         # Colour at single pixels is mostly noise of the sensor and of JPEG.
-        first = [graph.constant(np.array([v], np.int64)) for v in (0, 1, 1)]
-        contrast = graph.add("Slice", contrast, *first)
+        colour = graph.channels(padded, 1, 3)
+        kernel = graph.constant(np.repeat(_centre_surround()[None, None], 2, axis=0))
+        contrast = graph.add("Concat", contrast, graph.add("Conv", colour, kernel, group=2), axis=1)
     bright = graph.add("Relu", contrast)
     dark = graph.add("Relu", graph.add("Neg", contrast))
     return graph.add("Concat", energy, bright, dark, axis=1)
@@ -127,29 +131,30 @@ def _responses(level: int) -> int:
     return ORIENTATIONS + 2 * (1 if level == 1 else 3)
 
 
-def _oriented() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Even and odd Gabor filters on lightness: two arrays (4, 3, 7, 7), sum 0, unit gain."""
-    y, x = np.mgrid[-(SIDE // 2) : SIDE // 2 + 1, -(SIDE // 2) : SIDE // 2 + 1].astype(float)
-    pairs: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
+def _lightness_filters() -> NDArray[np.float32]:
+    """(9, 1, 7, 7): even Gabor filters, odd ones, and one centre-surround; sum 0, unit gain."""
+    y, x = _grid()
+    even, odd = [], []
     for k in range(ORIENTATIONS):
         angle = np.pi * k / ORIENTATIONS
         across, along = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
         envelope = np.exp(-(across**2) / (2 * 1.3**2) - along**2 / (2 * 1.8**2))
-        for kernels, wave in zip(pairs, (np.cos, np.sin), strict=True):
+        for kernels, wave in ((even, np.cos), (odd, np.sin)):
             kernel = envelope * wave(2 * np.pi * across / 4.5)
             kernel -= envelope * kernel.sum() / envelope.sum()
             kernels.append(kernel / np.abs(kernel).sum() * 2)
-    even, odd = (np.stack(kernels).astype(np.float32) for kernels in pairs)
-    lightness = np.array([1, 0, 0], np.float32)[None, :, None, None]
-    return even[:, None] * lightness, odd[:, None] * lightness
+    return np.stack([*even, *odd, _centre_surround()])[:, None].astype(np.float32)
 
 
 def _centre_surround() -> NDArray[np.float32]:
-    """(3, 3, 7, 7): a small Gaussian minus a larger one, for each opponent channel."""
-    y, x = np.mgrid[-(SIDE // 2) : SIDE // 2 + 1, -(SIDE // 2) : SIDE // 2 + 1].astype(float)
+    """(7, 7): a small Gaussian minus a larger one."""
+    y, x = _grid()
     centre, surround = (np.exp(-(x**2 + y**2) / (2 * s**2)) for s in (0.8, 2.0))
-    kernel = (centre / centre.sum() - surround / surround.sum()).astype(np.float32)
-    return np.asarray(np.eye(3)[:, :, None, None] * kernel, np.float32)
+    return np.asarray(centre / centre.sum() - surround / surround.sum(), np.float32)
+
+
+def _grid() -> NDArray[np.float64]:
+    return np.mgrid[-(SIDE // 2) : SIDE // 2 + 1, -(SIDE // 2) : SIDE // 2 + 1].astype(float)
 
 
 class _Graph:
@@ -169,6 +174,10 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
+    def channels(self, image: str, first: int, stop: int) -> str:
+        bounds = [self.constant(np.array([v], np.int64)) for v in (first, stop, 1)]
+        return self.add("Slice", image, *bounds)
+
     def model(self, outputs: list[str]) -> ModelProto:
         pixels = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "H", "W", 3])
         results = [
@@ -187,6 +196,8 @@ class _Graph:
 def _session(strides: tuple[int, ...]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # Waiting threads sleep: a spinning one would take its core from whoever needs it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         build_graph(strides).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
