@@ -80,6 +80,7 @@ class DataSet:
         warnings: One sentence per problem that was found while listing.
         max_pixels: Images with more pixels than this are refused.
         bit_depth: Bits that are used in 16-bit images (the fixed divisor is ``2**bit_depth - 1``).
+        reader: Registered name of the reader that listed the records; ``""`` for own records.
     """
 
     name: str
@@ -87,6 +88,7 @@ class DataSet:
     warnings: tuple[str, ...] = ()
     max_pixels: int = DEFAULT_MAX_PIXELS
     bit_depth: int = 16
+    reader: str = ""
 
     def __post_init__(self) -> None:
         twice = [key for key, n in Counter(r.key for r in self.records).items() if n > 1]
@@ -111,7 +113,10 @@ class DataSet:
             and (defective is None or r.defective == defective)
             and (not wanted or r.key in wanted)
         )
-        return replace(self, records=kept, warnings=())
+        selected = replace(self, records=kept, warnings=())
+        if "hashes" in self.__dict__:  # reading all images again would be slow
+            selected.__dict__["hashes"] = {r.key: self.hashes[r.key] for r in kept}
+        return selected
 
     def image(self, record: Record) -> Image:
         """Read one image as (H, W, 3) uint8 RGB."""
@@ -122,6 +127,9 @@ class DataSet:
     def mask(self, record: Record, shape: tuple[int, int]) -> Mask | None:
         """Read one mask as (H, W) bool; all False for a good image, None where not marked.
 
+        An empty mask of a defective image marks nothing: the part is defective, but not at a
+        place that the mask could show (lighting, a missing part).
+
         Args:
             record: One of the records.
             shape: (H, W) of its image.
@@ -131,13 +139,16 @@ class DataSet:
         """
         if record.mask is None:
             return None if record.defective else np.zeros(shape, bool)
-        mask = record.mask() if callable(record.mask) else read_mask(record.mask)
+        if callable(record.mask):
+            mask = record.mask()
+        else:
+            mask = read_mask(record.mask, max_pixels=self.max_pixels)
         if mask.shape != shape:
             raise DataError(
                 f"The mask of {record.key} is {mask.shape[1]}×{mask.shape[0]} pixels, its image "
                 f"{shape[1]}×{shape[0]}; save the mask again at the size of the image."
             )
-        return mask
+        return None if record.defective and not mask.any() else mask
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -165,11 +176,11 @@ class DataSet:
                 f"{self.name}: the group {min(groups)!r} has images in both train and test; photos "
                 "of one part must stay on one side. Move them to one split."
             )
-        seen = {digest: key for key, digest in train.hashes.items()}
-        for key, digest in test.hashes.items():
-            if digest in seen:
+        seen = {self.hashes[r.key]: r.key for r in train}
+        for record in test:
+            if twin := seen.get(self.hashes[record.key]):
                 raise OverlapError(
-                    f"{self.name}: {key!r} (test) and {seen[digest]!r} (train) are the same image. "
+                    f"{self.name}: {record.key!r} (test) and {twin!r} (train) are the same image. "
                     "Delete one of them."
                 )
 
