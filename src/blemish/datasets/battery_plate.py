@@ -9,7 +9,6 @@ to the mean image tells good from defective.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,13 +16,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blemish.datasets.base import Record, Split
 from blemish.datasets.drawing.camera import Pose, expose, place_mask, place_plate, table
 from blemish.datasets.drawing.defects import KINDS, Defect, add_defect, footprint, sample_defect
 from blemish.datasets.drawing.plate import HEIGHT, REGIONS, WIDTH, draw_plate
-from blemish.errors import DataError, OptionError
 from blemish.options import option
 from blemish.types import Image, Mask
 
