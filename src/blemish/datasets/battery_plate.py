@@ -18,7 +18,15 @@ from typing import ClassVar
 import numpy as np
 
 from blemish.datasets.base import Record, Split
-from blemish.datasets.drawing.camera import Pose, expose, place_mask, place_plate, table
+from blemish.datasets.drawing.camera import (
+    Pose,
+    expose,
+    overlay,
+    place_mask,
+    place_plate,
+    sample_shot,
+    table,
+)
 from blemish.datasets.drawing.defects import KINDS, Defect, add_defect, footprint, sample_defect
 from blemish.datasets.drawing.plate import HEIGHT, REGIONS, WIDTH, draw_plate
 from blemish.options import option
@@ -146,7 +154,5 @@ def _plate(part: _Part) -> Image:
     if part.defect is not None:
         add_defect(canvas, part.defect)
     rgb, alpha = place_plate(canvas, part.pose, FRAME)
-    shot = part.stream(_SHOT)
-    scene = table(shot, (HEIGHT, WIDTH))
-    scene += (rgb * np.float32(1 / 255) - scene) * (alpha * np.float32(1 / 255))[..., None]
-    return expose(shot, scene)
+    rng = part.stream(_SHOT)
+    return expose(sample_shot(rng), overlay(table(rng, (HEIGHT, WIDTH)), rgb, alpha))

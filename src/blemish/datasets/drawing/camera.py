@@ -66,19 +66,18 @@ def place(picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, 
     shift = np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]])
     back = np.diag([scale, scale, 1]) @ np.linalg.inv(pose.matrix) @ shift
     size = (box[2] - box[0], box[3] - box[1])
-    bicubic = Pillow.Resampling.BICUBIC
+    linear = Pillow.Resampling.BILINEAR
     return np.asarray(
-        picture.transform(size, Pillow.Transform.AFFINE, back[:2].ravel().tolist(), bicubic)
+        picture.transform(size, Pillow.Transform.AFFINE, back[:2].ravel().tolist(), linear)
     )
 
 
 def place_plate(canvas: Canvas, pose: Pose, box: tuple[int, int, int, int]) -> tuple[Image, Image]:
     """Colours (h, w, 3) uint8 and coverage (h, w) uint8 of a plate in a part of an image."""
-    bands = np.empty((*canvas.alpha.shape, 4), np.uint8)
-    bands[..., :3] = to_bytes(canvas.rgb)
-    bands[..., 3] = to_bytes(canvas.alpha)
-    placed = place(Pillow.fromarray(bands), pose, canvas.scale, box)
-    return placed[..., :3], placed[..., 3]
+    bands = [Pillow.fromarray(to_bytes(band)) for band in canvas.rgb]
+    colours = place(Pillow.merge("RGB", bands), pose, canvas.scale, box)
+    alpha = Pillow.fromarray(to_bytes(canvas.alpha))
+    return colours, place(alpha, pose, canvas.scale, box)
 
 
 def place_mask(footprint: Array, pose: Pose, scale: float, box: tuple[int, int, int, int]) -> Mask:
@@ -86,53 +85,93 @@ def place_mask(footprint: Array, pose: Pose, scale: float, box: tuple[int, int, 
     return place(Pillow.fromarray(to_bytes(footprint)), pose, scale, box) >= 128
 
 
-def to_bytes(values: Array) -> Image:
+def to_bytes(values: Array) -> NDArray[np.uint8]:
     """Turn [0, 1] into uint8, rounded and clipped."""
-    return np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)
+    scaled = values * np.float32(255)
+    scaled += 0.5
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
-def light(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Lamp and lens of one shot.
+@dataclass(frozen=True)
+class Shot:
+    """Lamp, lens and sensor of one image.
 
-    Returns:
-        Factors (h, 1) and (1, w, 3) that multiply to the light on each pixel and colour.
+    Attributes:
+        gain: Brightness of the lamp.
+        slopes: How much lighter the image is below and on the right, and how much darker the
+            borders are, as shares.
+        warmth: How much redder, as a share.
+        side: Weight of each neighbour in the blur along one axis.
+        noise: Standard deviation of the noise, in [0, 1].
+        seed: Of the noise.
     """
-    down, across = np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1])
-    gain = rng.uniform(0.82, 1.16)
-    slope, tilt = rng.normal(0, 0.07, 2)
-    fall = rng.uniform(0.02, 0.08)
-    warmth = rng.normal(0, 0.015)
-    rows = gain * (1 + np.clip(slope, -0.16, 0.16) * down - fall * down**2)
-    columns = 1 + np.clip(tilt, -0.16, 0.16) * across - fall * across**2
-    colour = np.array((1 + warmth, 1, 1 - warmth))
-    return (
-        rows[:, None].astype(np.float32),
-        (columns[:, None] * colour)[None].astype(np.float32),
+
+    gain: float
+    slopes: tuple[float, float, float]
+    warmth: float
+    side: float
+    noise: float
+    seed: int
+
+
+def sample_shot(rng: np.random.Generator) -> Shot:
+    """Draw the conditions of one shot."""
+    down, across = np.clip(rng.normal(0, 0.07, 2), -0.16, 0.16).tolist()
+    return Shot(
+        gain=float(rng.uniform(0.82, 1.16)),
+        slopes=(down, across, float(rng.uniform(0.02, 0.08))),
+        warmth=float(rng.normal(0, 0.015)),
+        side=float(rng.uniform(0.04, 0.18)),
+        noise=float(rng.uniform(0.006, 0.015)),
+        seed=int(rng.integers(2**63)),
     )
 
 
-def soften(image: Array, side: float) -> Array:
-    """Blur (h, w, 3) by the kernel (side, 1 - 2 side, side) along both axes."""
-    padded = np.pad(image, ((1, 1), (0, 0), (0, 0)), "edge")
-    image = (1 - 2 * side) * image + side * (padded[:-2] + padded[2:])
-    padded = np.pad(image, ((0, 0), (1, 1), (0, 0)), "edge")
-    return (1 - 2 * side) * image + side * (padded[:, :-2] + padded[:, 2:])
+def expose(shot: Shot, scene: Image) -> Image:
+    """Photograph a scene (h, w, 3) uint8: light, blur and noise, as uint8."""
+    height, width = scene.shape[:2]
+    rng = np.random.default_rng(shot.seed)
+    down, across = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
+    rows = shot.gain * (1 + shot.slopes[0] * down - shot.slopes[2] * down**2)
+    columns = 1 + shot.slopes[1] * across - shot.slopes[2] * across**2
+    lit = soften(np.ascontiguousarray(scene.transpose(2, 0, 1), np.float32), shot.side)
+    lit *= (rows[:, None] * columns).astype(np.float32)
+    # Part of the noise is common to the colours, as raw conversion leaves it.
+    common = rng.standard_normal((height, width), np.float32)
+    common *= np.float32(255 * shot.noise)
+    apart = smooth_noise(rng, (height // 2, width // 2), (height, width))
+    apart *= np.float32(128 * shot.noise)
+    common += 0.5  # rounds
+    for band, factor, sign in zip(
+        lit, (1 + shot.warmth, 1, 1 - shot.warmth), (1, 0, -1), strict=True
+    ):
+        band *= np.float32(factor)
+        band += common + sign * apart if sign else common
+    bytes_ = np.clip(lit, 0, 255, out=lit).astype(np.uint8)
+    return np.asarray(Pillow.merge("RGB", [Pillow.fromarray(band) for band in bytes_]))
 
 
-def expose(rng: np.random.Generator, scene: Array) -> Image:
-    """Photograph a scene (h, w, 3) float32 in [0, 1]: light, blur and noise, as uint8."""
-    rows, columns = light(rng, scene.shape[:2])
-    lit = scene * rows[..., None] * columns
-    lit = soften(lit, np.float32(rng.uniform(0.08, 0.22)))
-    sigma = np.float32(rng.uniform(0.006, 0.015))
-    # Half of the noise is common to the colours, as raw conversion leaves it.
-    lit += sigma * 0.7 * rng.standard_normal(scene.shape, np.float32)
-    lit += sigma * 0.7 * rng.standard_normal((*scene.shape[:2], 1), np.float32)
-    return to_bytes(lit)
+def soften(bands: Array, side: float) -> Array:
+    """Blur (3, h, w) by the kernel (side, 1 - 2 side, side) along both axes; the border stays."""
+    for band in bands:
+        for lines in (band, band.T):
+            # Differences of neighbours flow both ways: the mean stays exactly the same.
+            flow = np.subtract(lines[1:], lines[:-1])
+            flow *= np.float32(side)
+            lines[:-1] += flow
+            lines[1:] -= flow
+    return bands
 
 
-def table(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
-    """Dark background of the plate view, (h, w, 3) float32."""
-    base = np.asarray((0.062, 0.066, 0.074), np.float32) * np.float32(rng.uniform(0.8, 1.25))
-    cloud = 1 + 0.10 * smooth_noise(rng, (12, 4), shape)
-    return base * cloud[..., None]
+def table(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
+    """Dark background of the plate view, (h, w, 3) uint8."""
+    level = rng.uniform(0.8, 1.25)
+    cloud = 1 + 0.12 * smooth_noise(rng, (12, 4), shape)
+    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.066, 0.070, 0.079)]
+    return np.asarray(Pillow.merge("RGB", bands))
+
+
+def overlay(below: Image, above: Image, alpha: Image) -> Image:
+    """Lay one picture over another; (h, w, 3), (h, w, 3) and (h, w), all uint8."""
+    pictures = (Pillow.fromarray(array) for array in (above, below, alpha))
+    return np.asarray(Pillow.composite(*pictures))

@@ -152,7 +152,7 @@ def _weight(defect: Defect, xs: Array, ys: Array, scale: float) -> Array:
 
 
 def _path(defect: Defect) -> Array:
-    """The curve of a scratch, (17, 2) float32 in units."""
+    """The curve of a scratch, (13, 2) float32 in units."""
     along = np.array((np.cos(defect.angle), np.sin(defect.angle)))
     across = np.array((-along[1], along[0]))
     centre = np.array((defect.x, defect.y))
@@ -178,7 +178,7 @@ def _scratch(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) ->
     distance, along = curve_distance(xs, ys, _path(defect))
     flank = np.clip(distance / (defect.stretch / 2), -1, 1)
     profile = defect.strength * (0.75 + 0.75 * flank) * (1.1 - 0.5 * np.abs(2 * along - 1))
-    rgb += (profile * weight)[..., None]
+    rgb += profile * weight
 
 
 def _dent(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> None:
@@ -186,8 +186,8 @@ def _dent(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> No
     away = _blob(defect, xs, ys)
     dx, dy = (xs - defect.x) / defect.radius, ((ys - defect.y) / defect.radius)[:, None]
     slope = (dx + dy) * np.exp(-1.6 * away**2) * 1.5
-    rgb *= (1 + defect.strength * 1.3 * slope * weight)[..., None]
-    rgb += (0.16 * defect.strength * slope * weight)[..., None]
+    rgb *= (1 + defect.strength * 1.3 * slope * weight).astype(np.float32)
+    rgb += (0.16 * defect.strength * slope * weight).astype(np.float32)
 
 
 def _stain(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> None:
@@ -205,5 +205,5 @@ def _flake(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> N
     shade = 1 - 0.35 * np.exp(-(((away - 0.95) / 0.12) ** 2)) * (
         (xs < defect.x) | (ys < defect.y)[:, None]
     )
-    bare = shade[..., None] * np.asarray(_SUBSTRATE[defect.region], np.float32)
+    bare = np.stack([shade * value for value in _SUBSTRATE[defect.region]])
     blend(rgb, bare.astype(np.float32), weight * 0.8)

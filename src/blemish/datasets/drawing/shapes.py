@@ -73,9 +73,11 @@ def curve_distance(xs: Array, ys: Array, points: Array) -> tuple[Array, Array]:
     return pick(distance) * np.where(pick(side) < 0, -1, 1).astype(np.float32), along
 
 
-def bend(start: Sequence[float], middle: Sequence[float], end: Sequence[float]) -> Array:
-    """Seventeen points on the quadratic Bézier curve with these control points, (17, 2) float32."""
-    t = np.linspace(0, 1, 17)[:, None]
+def bend(
+    start: Sequence[float], middle: Sequence[float], end: Sequence[float], count: int = 13
+) -> Array:
+    """Points on the quadratic Bézier curve with these control points, (count, 2) float32."""
+    t = np.linspace(0, 1, count)[:, None]
     a, b, c = (np.asarray(point, float) for point in (start, middle, end))
     return ((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c).astype(np.float32)
 
@@ -85,7 +87,7 @@ def resized(values: Array, shape: tuple[int, int]) -> Array:
     if values.shape == shape:
         return values
     picture = Pillow.fromarray(np.ascontiguousarray(values, np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), Pillow.Resampling.BICUBIC))
+    return np.array(picture.resize((shape[1], shape[0]), Pillow.Resampling.BICUBIC))
 
 
 def smooth_noise(rng: np.random.Generator, cells: tuple[int, int], shape: tuple[int, int]) -> Array:
