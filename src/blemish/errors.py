@@ -14,6 +14,8 @@ BlemishError
 ├── MetricError         figures cannot be computed from these maps and masks
 └── MissingExtraError   an optional dependency is not installed
 ```
+A :class:`CalibrationWarning` says that a promise is weaker than what was asked for.
+
 Each message names the value, the rule that it broke and the next step.
 """
 
@@ -89,3 +91,7 @@ class MissingExtraError(BlemishError):
 
     def __init__(self, what: str, extra: str):
         super().__init__(f"{what} needs the extra [{extra}]: pip install 'blemish[{extra}]'.")
+
+
+class CalibrationWarning(UserWarning):
+    """There are too few calibration parts for the false-alarm rate that was asked for."""

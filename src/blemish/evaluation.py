@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from blemish.datasets.base import DataSet, Record, image_digest
+from blemish.detector import Detector
+from blemish.errors import DataError, OverlapError
+from blemish.methods.base import Progress, silent
 from blemish.metrics.figure import Figure
+from blemish.metrics.pixels import PixelMetrics
+from blemish.metrics.ranking import image_curves, image_figures
 from blemish.types import Image, Mask, Prediction
+
+EXAMPLES = 12  # of each kind in a report
+MIN_AREA = 5  # AUPRO is given again without regions of fewer pixels
 
 
 @dataclass(frozen=True)
@@ -87,3 +98,177 @@ class Evaluation:
     false_alarms_asked: float
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def evaluate(
+    detector: Detector,
+    data: DataSet,
+    *,
+    progress: Progress = silent,
+    on_prediction: Callable[[Record, Prediction], None] = lambda record, prediction: None,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+) -> Evaluation:
+    """Score the test images of a data set, one at a time, and compute every figure.
+
+    Args:
+        detector: A fitted detector.
+        data: Its test images are used, nothing else.
+        progress: Called with ``"test"``, images done and images in all.
+        on_prediction: Called with every record and its prediction, such as to save maps.
+        examples: How many misses, false alarms and hits to keep with their pictures.
+        seed: Seed of the bootstrap intervals.
+
+    Raises:
+        DataError: There are no test images.
+        OverlapError: A test image, or another photo of the same part, was seen in training.
+    """
+    started = time.perf_counter()
+    test = data.select("test")
+    if not len(test):
+        raise DataError(
+            f"{data.name} has no test images; put some below test/, or give good and defective "
+            "folders."
+        )
+    _refuse_shared_groups(data, test)
+    gallery = _Gallery(examples)
+    pixels = PixelMetrics(
+        pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed
+    )
+    digests: dict[str, str] = {}
+    results = []
+    for record, prediction in zip(test, _predict(detector, test, digests), strict=True):
+        shape = (prediction.anomaly_map.shape[0], prediction.anomaly_map.shape[1])
+        truth = test.mask(record, shape)
+        valid = detector.pipeline.geometry.image_valid(detector.pipeline.geometry.layout(shape))
+        pixels.add(
+            prediction.anomaly_map, truth, valid, record.key, record.group, prediction.defective
+        )
+        result = _result(record, prediction)
+        gallery.offer(result, prediction, truth, valid)
+        results.append(result)
+        on_prediction(record, prediction)
+        progress("test", len(results), len(test))
+    predicted = time.perf_counter()
+    scores = [r.score for r in results]
+    defective = [r.defective for r in results]
+    figures = (
+        image_figures(
+            scores, defective, [r.flagged for r in results], [r.group for r in results], seed
+        )
+        | pixels.figures()
+    )
+    misses, false_alarms, hits = gallery.examples(test)
+    return Evaluation(
+        detector=detector.card(),
+        data=_data_card(test, digests),
+        figures=figures,
+        curves=image_curves(scores, defective) | pixels.curves(),
+        images=tuple(results),
+        misses=misses,
+        false_alarms=false_alarms,
+        hits=hits,
+        calibration_scores=tuple(float(s) for s in detector.calibration.scores),
+        threshold=detector.threshold,
+        false_alarms_asked=detector.false_alarms,
+        seconds={
+            "predict": predicted - started,
+            "figures": time.perf_counter() - predicted,
+            "predict_per_image": (predicted - started) / len(results),
+        },
+        notes=(*pixels.notes, *test.warnings),
+    )
+
+
+def _refuse_shared_groups(data: DataSet, test: DataSet) -> None:
+    shared = {r.group for r in data.select("train")} & {r.group for r in test}
+    if shared:
+        raise OverlapError(
+            f"{data.name}: the part {min(shared)!r} has photos in both train and test, so its test "
+            "photos are no news to the detector. Move them to one split."
+        )
+
+
+def _predict(detector: Detector, test: DataSet, digests: dict[str, str]) -> Any:
+    """Predict the test images in order; refuse one that the detector has seen."""
+    seen = detector.seen
+
+    def read(record: Record) -> tuple[str, Image]:
+        image = test.image(record)
+        digests[record.key] = image_digest(image)
+        if digests[record.key] in seen:
+            raise OverlapError(
+                f"The test image {record.key} of {test.name} was used to train or calibrate this "
+                "detector, so figures would be too good. Take it out of one of the two."
+            )
+        return record.key, image
+
+    return map(detector.decide, detector.pipeline.analyse(test, read))
+
+
+def _result(record: Record, prediction: Prediction) -> ImageResult:
+    return ImageResult(
+        key=record.key,
+        defective=record.defective,
+        defect_type=record.defect_type,
+        group=record.group,
+        score=prediction.score,
+        p_value=prediction.p_value,
+        flagged=prediction.defective,
+    )
+
+
+def _data_card(test: DataSet, digests: Mapping[str, str]) -> dict[str, Any]:
+    types = sorted({r.defect_type for r in test})
+    lines = sorted(f"{r.key}\t{r.defect_type}\t{digests[r.key]}" for r in test)
+    return {
+        "name": test.name,
+        "reader": test.reader,
+        "test_images": len(test),
+        "by_type": {t: sum(r.defect_type == t for r in test) for t in types},
+        "groups": len({r.group for r in test}),
+        "test_fingerprint": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32],
+    }
+
+
+class _Gallery:
+    """Keeps the most telling predictions while all others are released."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._kept: dict[str, list[tuple[float, ImageResult, Prediction, Any, Mask]]] = {
+            "misses": [],
+            "false_alarms": [],
+            "hits": [],
+        }
+
+    def offer(
+        self, result: ImageResult, prediction: Prediction, truth: Mask | None, valid: Mask
+    ) -> None:
+        if result.defective == result.flagged:
+            if not result.flagged:
+                return
+            # Spread hits over the kinds of defect: the first of each kind before the second.
+            kind, same = (
+                "hits",
+                [k for k in self._kept["hits"] if k[1].defect_type == result.defect_type],
+            )
+            order = float(len(same))
+        else:
+            kind = "misses" if result.defective else "false_alarms"
+            order = result.score if result.defective else -result.score
+        kept = self._kept[kind]
+        kept.append((order, result, prediction, truth, valid))
+        kept.sort(key=lambda item: item[0])
+        del kept[self.size :]
+
+    def examples(self, test: DataSet) -> tuple[tuple[Example, ...], ...]:
+        """Misses, false alarms and hits; only these images are read again."""
+        records = {r.key: r for r in test}
+        return tuple(
+            tuple(
+                Example(result, test.image(records[result.key]), prediction, truth, valid)
+                for _, result, prediction, truth, valid in kept
+            )
+            for kept in self._kept.values()
+        )

@@ -1,0 +1,47 @@
+"""From feature maps of several strides to one grid of patch features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blemish.backbones.base import Features
+from blemish.resampling import linear_matrix
+
+
+def average_neighbourhood(features: Features, side: int) -> Features:
+    """Mean over side × side cells around each cell; cells beyond the border do not count.
+
+    Args:
+        features: (B, h, w, C) float32.
+        side: Odd number of cells; 1 changes nothing.
+    """
+    for axis in (1, 2):
+        n = features.shape[axis]
+        total, count = features.copy(), np.ones(n, np.float32)
+        for shift in range(1, min(side // 2, n - 1) + 1):
+            low = (slice(None),) * axis + (slice(None, n - shift),)
+            high = (slice(None),) * axis + (slice(shift, None),)
+            total[low] += features[high]
+            total[high] += features[low]
+            count[: n - shift] += 1
+            count[shift:] += 1
+        shape = [1] * features.ndim
+        shape[axis] = n
+        total /= count.reshape(shape)
+        features = total
+    return features
+
+
+def join_grids(maps: list[Features]) -> Features:
+    """Bring all maps to the grid of the first by bilinear interpolation and join their channels."""
+    rows, columns = maps[0].shape[1:3]
+    resized = [maps[0], *(_resize(m, rows, columns) for m in maps[1:])]
+    return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=3)
+
+
+def _resize(features: Features, rows: int, columns: int) -> Features:
+    vertical = linear_matrix(features.shape[1], rows)
+    horizontal = linear_matrix(features.shape[2], columns)
+    taller = np.tensordot(features, vertical, ((1,), (1,)))  # (B, w, C, rows)
+    wider = np.tensordot(taller, horizontal, ((1,), (1,)))  # (B, C, rows, columns)
+    return np.ascontiguousarray(wider.transpose(0, 2, 3, 1), dtype=np.float32)

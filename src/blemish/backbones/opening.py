@@ -1,0 +1,33 @@
+"""Open a backbone by name: a registered one, or any model that timm knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from blemish import registry
+from blemish.backbones.base import Arrays, Backbone
+
+
+def open_backbone(name: str, weights: str | None, strides: tuple[int, ...]) -> Backbone:
+    """Open a backbone.
+
+    Args:
+        name: A registered name such as ``"filter_bank"``, or the name of a timm model.
+        weights: A local .safetensors or .pth file; ``"random"`` (seeded, for timing);
+            ``"download"`` to let timm fetch its own. None for a backbone without weights.
+        strides: Which feature maps; empty = the backbone's default.
+
+    Raises:
+        OptionError: No such stride, or weights are missing or do not fit.
+        MissingExtraError: A timm model without the extra [train].
+    """
+    if name in registry.names("backbones"):
+        return cast(Backbone, registry.get("backbones", name).open(name, weights, strides))
+    timm_features = registry.get("backbones", "timm_features")
+    return cast(Backbone, timm_features.open(name, weights, strides))
+
+
+def restore_backbone(header: Mapping[str, Any], arrays: Arrays) -> Backbone:
+    """Open a backbone from what :meth:`Backbone.state` gave; needs no file and no network."""
+    return cast(Backbone, registry.get("backbones", header["kind"]).from_state(header, arrays))

@@ -1,0 +1,153 @@
+"""Feature maps of any timm model that can give them, frozen and in evaluation mode.
+
+timm: R. Wightman, "PyTorch Image Models", https://github.com/huggingface/pytorch-image-models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.backbones.base import Arrays, Features
+from blemish.errors import MissingExtraError, OptionError, UnknownNameError
+from blemish.types import Pixels
+
+try:
+    import timm
+    import torch
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+except ImportError as error:
+    raise MissingExtraError("A timm backbone", "train") from error
+
+DEFAULT_STRIDES = (8, 16)
+
+
+class TimmFeatures:
+    """A frozen timm model, cut off after the last stage that is asked for."""
+
+    def __init__(self, network: Any, header: dict[str, Any], strides: tuple[int, ...]):
+        self.strides = strides
+        self.channels = tuple(network.feature_info.channels())
+        self.multiple = max(strides)
+        self._header = header
+        self._network = network.eval().requires_grad_(False)
+        self._network.to(memory_format=torch.channels_last)
+        config = network.default_cfg
+        self._mean = np.asarray(config["mean"], np.float32)
+        self._std = np.asarray(config["std"], np.float32)
+
+    @classmethod
+    def open(cls, name: str, weights: str | None, strides: tuple[int, ...]) -> TimmFeatures:
+        """Open by timm name; see :func:`blemish.backbones.opening.open_backbone`."""
+        strides = strides or DEFAULT_STRIDES
+        if weights is None:
+            raise OptionError(
+                f"The backbone {name} needs weights=FILE (a local .safetensors or .pth), "
+                "weights=download to let timm fetch its own, or weights=random; "
+                "backbone=filter_bank needs none."
+            )
+        arguments = _creation_arguments(weights)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = _create(name, strides, weights == "download", arguments)
+        if weights not in {"download", "random"}:
+            _load_weights(network, name, Path(weights))
+        header = {"kind": "timm_features", "name": name, "strides": list(strides)}
+        return cls(network, {**header, "arguments": arguments}, strides)
+
+    @classmethod
+    def from_state(cls, header: Mapping[str, Any], arrays: Arrays) -> TimmFeatures:
+        """Open again from a header and arrays."""
+        strides = tuple(int(s) for s in header["strides"])
+        with torch.random.fork_rng(devices=[]):
+            network = _create(header["name"], strides, False, header["arguments"])
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        network.load_state_dict(tensors, strict=True)
+        return cls(network, dict(header), strides)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+        """Header and weights."""
+        weights = self._network.state_dict()
+        return self._header, {name: tensor.numpy() for name, tensor in weights.items()}
+
+    def __call__(self, x: Pixels) -> list[Features]:
+        """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
+        normalised = (x - self._mean) / self._std
+        # NHWC in memory is what channels-last convolutions want: no copy is made here.
+        tensor = torch.from_numpy(normalised).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            maps = self._network(tensor)
+        return [np.ascontiguousarray(m.permute(0, 2, 3, 1).numpy()) for m in maps]
+
+
+def _create(
+    name: str, strides: tuple[int, ...], pretrained: bool, arguments: Mapping[str, Any]
+) -> Any:
+    if not timm.is_model(name):
+        raise UnknownNameError("backbone (timm model)", name, timm.list_models())
+    create = timm.create_model
+    try:
+        probe: Any = create(name, pretrained=False, features_only=True, **arguments)
+    except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
+        raise OptionError(f"timm cannot give the feature maps of {name}: {error}") from error
+    available = list(probe.feature_info.reduction())
+    missing = [s for s in strides if s not in available]
+    if missing:
+        raise OptionError(
+            f"The backbone {name} has no stride {missing[0]}; it has "
+            f"{', '.join(map(str, available))}."
+        )
+    stages = tuple(sorted(available.index(s) for s in strides))
+    network: Any = create(
+        name, pretrained=pretrained, features_only=True, out_indices=stages, **arguments
+    )
+    if hasattr(network, "_stage_out_idx"):
+        # timm's EfficientNet family runs all stages; what is never looked at is cut off.
+        network.blocks = network.blocks[: max(network._stage_out_idx)]
+    return network
+
+
+def _creation_arguments(weights: str) -> dict[str, Any]:
+    """What the weights say of themselves: converted TensorFlow weights need its padding."""
+    if not weights.endswith(".safetensors") or not Path(weights).is_file():
+        return {}
+    try:
+        with safe_open(weights, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+    except SafetensorError as error:
+        raise OptionError(f"{weights} is not a safetensors file, or is truncated.") from error
+    return (
+        {"pad_type": "same"}
+        if 'pad_type="same"' in json.dumps(metadata).replace('\\"', '"')
+        else {}
+    )
+
+
+def _load_weights(network: Any, name: str, path: Path) -> None:
+    if not path.is_file():
+        raise OptionError(f"There is no weights file {path}.")
+    if path.suffix == ".safetensors":
+        tensors = load_file(path)
+    else:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = tensors.get("state_dict", tensors.get("model", tensors))
+    wanted = network.state_dict()
+    missing = sorted(set(wanted) - set(tensors))
+    if missing:
+        raise OptionError(
+            f"{path} lacks {len(missing)} of the {len(wanted)} weights that {name} needs at these "
+            f"strides, the first is {missing[0]}. Ask for other strides, or use other weights."
+        )
+    wrong = [k for k in wanted if tensors[k].shape != wanted[k].shape]
+    if wrong:
+        raise OptionError(
+            f"{path} does not fit {name}: {wrong[0]} has the shape {tuple(tensors[wrong[0]].shape)}"
+            f", {tuple(wanted[wrong[0]].shape)} is needed."
+        )
+    network.load_state_dict({k: tensors[k] for k in wanted}, strict=True)

@@ -1,0 +1,399 @@
+"""The detector: the one class that users meet. It is final; a method is what can be added."""
+
+from __future__ import annotations
+
+import math
+import platform
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+import blemish
+from blemish import options, registry
+from blemish.calibration import Calibration, CalibrationBuilder, PixelRule, check_rate
+from blemish.datasets.base import DataSet, Record, image_digest
+from blemish.datasets.splits import calibration_split
+from blemish.errors import (
+    CalibrationWarning,
+    CapabilityError,
+    DataError,
+    ModelFileError,
+    NotFittedError,
+    OptionError,
+    UnknownNameError,
+)
+from blemish.images import read_image
+from blemish.maps import Post, find_regions
+from blemish.methods.base import Method, Run
+from blemish.model_file import ModelFile, read_model_file, write_model_file
+from blemish.pipeline import Analysis, Pipeline
+from blemish.preprocess import Geometry
+from blemish.samples import Samples
+from blemish.settings import Settings, make_geometry, split_options
+from blemish.types import Image, Prediction
+
+ImageSource = str | Path | bytes | NDArray[np.generic]
+SHAPES_LOOKED_AT = 16  # `image_size=auto` looks at this many images
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What fit leaves behind."""
+
+    pipeline: Pipeline
+    calibration: Calibration
+    learned: tuple[str, ...]  # digests of the images that the method learned from
+    calibrated: tuple[str, ...]  # digests of the calibration images
+    data: Mapping[str, Any]
+    history: Mapping[str, list[float]]
+
+
+@final
+class Detector:
+    """Learns what good parts look like and says of a new photo whether it is defective, and where.
+
+    Args:
+        method: Name of a registered method, such as ``"patchcore"``.
+        preset: Name of a set of option values of the method, such as ``"small"``.
+        **values: Options of the method and of the detector (:class:`blemish.settings.Settings`),
+            as values or as text.
+
+    Raises:
+        UnknownNameError: No such method, preset or option.
+        OptionError: An option has a value that it cannot take.
+
+    Example:
+        >>> detector = Detector("patchcore").fit(open_dataset("photos"))
+        >>> detector.predict("new.png").defective
+    """
+
+    def __init__(self, method: str, preset: str | None = None, **values: Any):
+        self.method_name = method
+        self._method_class: type[Method] = registry.get("methods", method)
+        if preset is not None:
+            if preset not in self._method_class.presets:
+                raise UnknownNameError("preset", preset, self._method_class.presets)
+            values = {**self._method_class.presets[preset], **values}
+        own, rest = split_options(values)
+        self.settings = options.build(Settings, own, "the detector")
+        known = {*options.names(Settings), *options.names(self._method_class.Options)}
+        for name in rest:
+            if name not in known:
+                raise UnknownNameError(f"option of {method}", name, known)
+        self.options = options.build(self._method_class.Options, rest, f"method {method}")
+        self.false_alarms = self.settings.false_alarms
+        self.pixel_false_alarms = self.settings.pixel_false_alarms
+        check_rate(self.false_alarms)
+        self._fitted: _Fitted | None = None
+
+    # ------------------------------------------------------------------ learning
+
+    def fit(self, data: DataSet, run: Run | None = None) -> Detector:
+        """Learn from the training images of a data set and calibrate on held-out good ones.
+
+        The test images of the data set are not looked at.
+
+        Args:
+            data: A data set with good training images.
+            run: Progress and messages; seed, device and precision come from the settings.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            DataError: Too few good images, or defective ones for a method that takes none.
+        """
+        run = self._make_run(run)
+        method = self._method_class(self.options)
+        learn, calibrate = self._split(data)
+        looked_at = learn.records[:SHAPES_LOOKED_AT]
+        shapes = [learn.image(record).shape for record in looked_at]
+        geometry = make_geometry(
+            self.settings, [s[:2] for s in shapes], method.multiple, method.default_size
+        )
+        samples = Samples(learn, geometry)
+        method.learn(samples, run)
+        pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
+        learned = tuple(samples.digests)
+        self._calibrate(pipeline, data.name, learned, calibrate, run)
+        return self
+
+    def update(self, data: DataSet, run: Run | None = None) -> Detector:
+        """Follow a data set that has changed: add its new good images, forget the missing ones.
+
+        The method must support it (PatchCore does). Calibration is done anew.
+
+        Raises:
+            CapabilityError: The method can only be fitted again.
+        """
+        fitted = self._need_fit()
+        if self._method_class.update is Method.update:
+            raise CapabilityError(f"{self.method_name} cannot be updated; fit it again.")
+        run = self._make_run(run)
+        learn, calibrate = self._split(data)
+        known, present = set(fitted.learned), set(learn.hashes.values())
+        new = tuple(r for r in learn if learn.hashes[r.key] not in known)
+        removed = [digest for digest in fitted.learned if digest not in present]
+        samples = Samples(replace(learn, records=new), fitted.pipeline.geometry)
+        fitted.pipeline.method.update(samples, removed, run)
+        kept = [digest for digest in fitted.learned if digest in present]
+        learned = (*kept, *samples.digests)
+        self._calibrate(fitted.pipeline, data.name, learned, calibrate, run)
+        return self
+
+    def _split(self, data: DataSet) -> tuple[DataSet, DataSet]:
+        train = data.select("train")
+        defective = train.select(defective=True)
+        if self._method_class.supervision == "normal" and len(defective):
+            raise DataError(
+                f"{self.method_name} learns from good images only, but {len(defective)} training "
+                f"images are defective ({defective.records[0].key}, …). Move them to the test "
+                "split, or use a method that learns from defects."
+            )
+        return calibration_split(train, self.settings.calibration_share, self.settings.seed)
+
+    def _make_run(self, run: Run | None) -> Run:
+        run = run or Run()
+        run.seed = self.settings.seed
+        run.device, run.precision = self.settings.device, self.settings.precision
+        return run
+
+    def _calibrate(
+        self,
+        pipeline: Pipeline,
+        name: str,
+        learned: tuple[str, ...],
+        data: DataSet,
+        run: Run,
+    ) -> None:
+        builder = CalibrationBuilder()
+        digests: dict[str, str] = {}
+
+        def read(record: Record) -> tuple[str, Image]:
+            image = data.image(record)
+            digests[record.key] = image_digest(image)
+            return record.key, image
+
+        analyses = pipeline.analyse(data, read)
+        for done, (record, found) in enumerate(zip(data, analyses, strict=True), start=1):
+            builder.add(found.score, record.group, found.anomaly_map, found.valid)
+            run.progress("calibration", done, len(data))
+        card = {"name": name, "learned": len(learned), "calibration": len(data)}
+        self._fitted = _Fitted(
+            pipeline,
+            builder.build(),
+            learned,
+            tuple(digests[record.key] for record in data),
+            card,
+            dict(run.history),
+        )
+        self._warn_of_promise()
+
+    # ------------------------------------------------------------------ deciding
+
+    @overload
+    def predict(self, images: ImageSource) -> Prediction: ...
+    @overload
+    def predict(self, images: Sequence[ImageSource]) -> list[Prediction]: ...
+    def predict(self, images: ImageSource | Sequence[ImageSource]) -> Prediction | list[Prediction]:
+        """Judge one image, or several. Nothing is written.
+
+        Args:
+            images: A path, the bytes of an image file, or an array (H, W, 3) uint8 RGB (grey,
+                16-bit and float arrays too); or a list of these.
+
+        Returns:
+            One :class:`blemish.Prediction`, or a list.
+        """
+        if isinstance(images, str | Path | bytes | np.ndarray):
+            return next(self.predict_each([images]))
+        return list(self.predict_each(images))
+
+    def predict_each(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
+        """Judge any number of images in order, reading ahead, in bounded memory."""
+        pipeline = self._need_fit().pipeline
+
+        def read(source: ImageSource) -> tuple[str, Image]:
+            key = str(source) if isinstance(source, str | Path) else ""
+            settings = self.settings
+            return key, read_image(
+                source, max_pixels=settings.max_pixels, bit_depth=settings.bit_depth
+            )
+
+        return map(self.decide, pipeline.analyse(images, read))
+
+    def decide(self, found: Analysis) -> Prediction:
+        """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
+        threshold, pixel_threshold = self.threshold, self.pixel_threshold
+        defective = found.score > threshold
+        mask = (found.anomaly_map > pixel_threshold) & found.valid
+        if not defective:
+            mask = np.zeros_like(mask)
+        return Prediction(
+            key=found.key,
+            score=found.score,
+            p_value=self.calibration.p_value(found.score),
+            defective=defective,
+            false_alarms=self.false_alarms,
+            threshold=threshold,
+            pixel_threshold=pixel_threshold,
+            anomaly_map=found.anomaly_map,
+            mask=mask,
+            regions=find_regions(found.anomaly_map, mask, pixel_threshold),
+            pictures=found.pictures,
+        )
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a part is called defective."""
+        return self.calibration.threshold(self.false_alarms)
+
+    @property
+    def pixel_threshold(self) -> float:
+        """The map value above which a pixel of a defective part belongs to the defect."""
+        rate = self.pixel_false_alarms or self.false_alarms
+        rule: PixelRule = "pixels" if self.settings.pixel_rule == "pixels" else "images"
+        return self.calibration.pixel_threshold(rate, rule)
+
+    def set_false_alarms(self, rate: float, pixel_rate: float | None = None) -> None:
+        """Ask for another false-alarm rate; nothing is learned again.
+
+        Args:
+            rate: Accepted share in (0, 1) of good parts that are flagged.
+            pixel_rate: The same for the pixel threshold; None = `rate`.
+        """
+        check_rate(rate)
+        check_rate(pixel_rate if pixel_rate is not None else rate)
+        self.false_alarms, self.pixel_false_alarms = rate, pixel_rate
+        if self._fitted is not None:
+            self._warn_of_promise()
+
+    # ------------------------------------------------------------------ what is inside
+
+    @property
+    def calibration(self) -> Calibration:
+        """Scores of the held-out good images."""
+        return self._need_fit().calibration
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The one inference path: geometry, method and post steps."""
+        return self._need_fit().pipeline
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Digests of all images that the method learned from or was calibrated on."""
+        fitted = self._need_fit()
+        return frozenset(fitted.learned) | frozenset(fitted.calibrated)
+
+    @property
+    def history(self) -> Mapping[str, list[float]]:
+        """Curves of the training, name to values; empty for methods that do not train."""
+        return self._need_fit().history
+
+    def card(self) -> dict[str, Any]:
+        """What this detector is: method, options, geometry, data, versions; plain JSON values."""
+        fitted = self._need_fit()
+        return {
+            "method": self.method_name,
+            "options": options.to_json(self.options),
+            "settings": options.to_json(self.settings),
+            "geometry": fitted.pipeline.geometry.to_json(),
+            "post": fitted.pipeline.post.to_json(),
+            "data": dict(fitted.data),
+            "decision": {
+                "false_alarms": self.false_alarms,
+                "pixel_false_alarms": self.pixel_false_alarms,
+            },
+            "versions": {"blemish": blemish.__version__, "python": platform.python_version()},
+        }
+
+    def _need_fit(self) -> _Fitted:
+        if self._fitted is None:
+            raise NotFittedError(
+                f"This {self.method_name} detector has not learned anything: call fit(data), or "
+                "Detector.load(path)."
+            )
+        return self._fitted
+
+    def _warn_of_promise(self) -> None:
+        smallest = self.calibration.smallest_rate()
+        if self.false_alarms < smallest - 1e-12:
+            warnings.warn(
+                f"A false-alarm rate of {self.false_alarms:.3g} needs "
+                f"{math.ceil(1 / self.false_alarms) - 1} calibration parts, there are "
+                f"{self.calibration.group_count}: a part is flagged above every calibration score, "
+                f"which promises at most {smallest:.3g}. Add good images or ask for more.",
+                CalibrationWarning,
+                stacklevel=3,
+            )
+
+    # ------------------------------------------------------------------ the file
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything into one file, by custom named ``*.blemish``.
+
+        Raises:
+            NotFittedError: There is nothing to save yet.
+            ModelFileError: The file cannot be written; an old one is left as it was.
+        """
+        fitted = self._need_fit()
+        state, arrays = fitted.pipeline.method.state()
+        header = {
+            **self.card(),
+            "state": state,
+            "learned": list(fitted.learned),
+            "calibrated": list(fitted.calibrated),
+            "history": {name: list(values) for name, values in fitted.history.items()},
+        }
+        stored = {f"method.{name}": array for name, array in arrays.items()}
+        stored |= {f"calibration.{k}": v for k, v in fitted.calibration.arrays().items()}
+        if fitted.pipeline.geometry.roi is not None:
+            stored["roi"] = fitted.pipeline.geometry.roi
+        write_model_file(path, ModelFile(header, stored))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Detector:
+        """Read a detector back.
+
+        Raises:
+            ModelFileError: Not a model file, truncated, damaged, or of a later version.
+        """
+        content = read_model_file(path)
+        try:
+            return cls._from_file(content)
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, OptionError) as error:
+            raise ModelFileError(
+                f"{path} has a header or arrays that do not fit together ({error!r}). Fit again."
+            ) from error
+
+    @classmethod
+    def _from_file(cls, content: ModelFile) -> Detector:
+        header = content.header
+        detector = cls(header["method"], **header["settings"], **header["options"])
+        detector.false_alarms = float(header["decision"]["false_alarms"])
+        detector.pixel_false_alarms = header["decision"]["pixel_false_alarms"]
+        method = detector._method_class(detector.options)
+        method.restore(header["state"], _part(content, "method."))
+        geometry = Geometry.from_json(header["geometry"], content.arrays.get("roi"))
+        detector._fitted = _Fitted(
+            Pipeline(
+                geometry, method, Post.from_json(header["post"]), detector.settings.batch_size
+            ),
+            Calibration(**_part(content, "calibration.")),
+            tuple(header["learned"]),
+            tuple(header["calibrated"]),
+            header["data"],
+            header["history"],
+        )
+        return detector
+
+
+def _part(content: ModelFile, prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in content.arrays.items() if k.startswith(prefix)}

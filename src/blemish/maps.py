@@ -1,0 +1,119 @@
+"""What happens to an anomaly map after a method made it: smoothing, pooling, regions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from blemish.types import Map, Mask, Region
+
+Pool = Literal["max", "top_share", "mean_pool"]
+EIGHT = np.ones((3, 3), int)  # 8-neighbourhood: pixels that touch at a corner are connected
+
+
+@dataclass(frozen=True)
+class Post:
+    """The steps between a method's map and a score; a method declares them, a file stores them.
+
+    Attributes:
+        blur: Standard deviation of a Gaussian in pixels of `frame`; 0 = none.
+        boxes: Widths in pixels of box filters, applied in turn after the Gaussian.
+        frame: ``"canvas"`` (working resolution) or ``"image"``: where the map is smoothed and
+            pooled.
+        pool: How a map becomes a score where the method gives none: its ``"max"``; the mean of
+            the ``"top_share"`` of its pixels; or the maximum of a ``"mean_pool"``.
+        pool_value: The share in (0, 1] for ``"top_share"``, the window in pixels for
+            ``"mean_pool"``.
+    """
+
+    blur: float = 0.0
+    boxes: tuple[int, ...] = ()
+    frame: Literal["canvas", "image"] = "canvas"
+    pool: Pool = "max"
+    pool_value: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; ``Post(**values)`` reads them back."""
+        return {**asdict(self), "boxes": list(self.boxes)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Post:
+        """Read back what :meth:`to_json` wrote."""
+        return cls(**{**values, "boxes": tuple(values["boxes"])})
+
+
+def smooth(anomaly_map: Map, valid: Mask | None, post: Post) -> Map:
+    """Apply the filters of `post`.
+
+    Args:
+        anomaly_map: (H, W) float32, 0 where not valid.
+        valid: (H, W) bool; None = everything. What is not valid neither raises nor lowers what is.
+        post: The steps.
+
+    Returns:
+        (H, W) float32, 0 where not valid.
+    """
+    if not post.blur and not post.boxes:
+        return anomaly_map
+    filtered = _filter(anomaly_map, post)
+    if valid is None or valid.all():
+        return filtered
+    weight = _filter(valid.astype(np.float32), post)
+    return np.where(valid, filtered / np.maximum(weight, 1e-6), 0).astype(np.float32)
+
+
+def pool_score(anomaly_map: Map, valid: Mask | None, post: Post) -> float:
+    """Pool the valid pixels of a map to one score, as `post` says."""
+    if post.pool == "mean_pool":
+        size = max(1, round(post.pool_value))
+        anomaly_map = ndimage.uniform_filter(anomaly_map, size, mode="nearest")
+    values = anomaly_map.ravel() if valid is None else anomaly_map[valid]
+    if values.size == 0:
+        return 0.0
+    if post.pool != "top_share":
+        return float(values.max())
+    count = max(1, int(post.pool_value * values.size))
+    return float(np.partition(values, values.size - count)[values.size - count :].mean())
+
+
+def find_regions(anomaly_map: Map, mask: Mask, threshold: float) -> tuple[Region, ...]:
+    """List the connected parts of a mask (8-neighbourhood), largest share of the score first.
+
+    Args:
+        anomaly_map: (H, W) float32.
+        mask: (H, W) bool.
+        threshold: The pixel threshold; shares count what a map rises above it.
+    """
+    labels, count = ndimage.label(mask, EIGHT)
+    if not count:
+        return ()
+    index = np.arange(1, count + 1)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    peaks = np.atleast_1d(ndimage.maximum(anomaly_map, labels, index))
+    excess = np.atleast_1d(ndimage.sum(anomaly_map - np.float32(threshold), labels, index))
+    total = float(excess.sum())
+    shares = excess / total if total > 0 else areas / areas.sum()
+    regions = [
+        Region(
+            box=(found[1].start, found[0].start, found[1].stop, found[0].stop),
+            area=int(area),
+            peak=float(peak),
+            share=float(share),
+        )
+        for found, area, peak, share in zip(
+            ndimage.find_objects(labels), areas, peaks, shares, strict=True
+        )
+    ]
+    return tuple(sorted(regions, key=lambda r: (-r.share, r.box)))
+
+
+def _filter(values: NDArray[np.float32], post: Post) -> NDArray[np.float32]:
+    if post.blur:
+        values = ndimage.gaussian_filter(values, post.blur, mode="nearest")
+    for width in post.boxes:
+        values = ndimage.uniform_filter(values, width, mode="constant")
+    return values

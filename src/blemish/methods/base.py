@@ -1,0 +1,117 @@
+"""What a method is: one file, one paper. The detector does everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.maps import Post
+from blemish.samples import Samples
+from blemish.types import Pixels
+
+Supervision = Literal["normal", "masks", "labels"]
+State = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress callback that shows nothing."""
+
+
+@dataclass
+class Run:
+    """Everything that training is given from outside.
+
+    Attributes:
+        seed: Every random number of a method derives from it.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+        precision: ``"auto"``, ``"32"``, ``"bf16"``.
+        progress: Called with a stage, the steps done and the steps in all.
+        say: Called with sentences that the user should read, such as predicted memory.
+        history: Name to values per step or epoch, for the report.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda text: None
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method says of a batch of views.
+
+    Attributes:
+        maps: (B, h, w) float32 on any grid that covers the view; higher = more anomalous.
+        scores: (B,) float64, or None: then the detector pools the map.
+        pictures: Name to (B, H, W, 3) float32 in [0, 1]: reconstructions and the like.
+    """
+
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float64] | None = None
+    pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class Method:
+    """Base of all methods: declarations with their defaults, and five things to fill in.
+
+    Attributes:
+        Options: Flat frozen dataclass of options, the paper's values as defaults.
+        supervision: ``"normal"``, or what else it learns from: ``"masks"``, ``"labels"``.
+        localises: Whether the map says where the defect is.
+        exportable: Whether it can be written as an ONNX file.
+        presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
+        default_size: (height, width) of the working resolution, None = from the images.
+    """
+
+    Options: ClassVar[type]
+    supervision: ClassVar[Supervision] = "normal"
+    localises: ClassVar[bool] = True
+    exportable: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    default_size: ClassVar[tuple[int, int] | None] = None
+
+    def __init__(self, options: Any):
+        self.options = options
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of a view are filled up to a multiple of this."""
+        return 1
+
+    @property
+    def post(self) -> Post:
+        """Smoothing and pooling of the map."""
+        return Post()
+
+    def learn(self, samples: Samples, run: Run) -> None:
+        """Learn from the training samples; learned attributes end in an underscore."""
+        raise NotImplementedError
+
+    def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
+        """Learn from additional samples and forget the images with the digests `removed`."""
+        raise NotImplementedError
+
+    def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
+        """Score views; the result for one never depends on the others.
+
+        Args:
+            x: (B, H, W, 3) float32 RGB in [0, 1].
+            valid: (B, H, W) bool, False on padding and outside the region of interest.
+            keys: Names of the images.
+        """
+        raise NotImplementedError
+
+    def state(self) -> State:
+        """A JSON header and arrays: all that was learned, backbone included."""
+        raise NotImplementedError
+
+    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` gave."""
+        raise NotImplementedError

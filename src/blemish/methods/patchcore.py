@@ -1,0 +1,284 @@
+"""PatchCore: keep patches of good parts, and ask of a new patch how far the nearest one is.
+
+[1] K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler, "Towards Total Recall in
+    Industrial Anomaly Detection", CVPR 2022, arXiv 2106.08265.
+
+Differs from [1]: the bank has a byte budget beside the ratio, both known before fitting; the greedy
+coreset is exact on randomly projected features, chosen in batches (see `memory.py`); padding of the
+3×3 neighbourhood does not count as zero; patches outside the region of interest are never kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.backbones.base import Backbone, Features
+from blemish.backbones.joining import average_neighbourhood, join_grids
+from blemish.backbones.opening import open_backbone, restore_backbone
+from blemish.errors import BudgetError, DataError
+from blemish.maps import Post
+from blemish.memory import greedy_coreset, nearest, random_projection
+from blemish.methods.base import Method, Output, Run, State
+from blemish.options import option
+from blemish.preprocess import cell_valid
+from blemish.samples import Batch, Samples
+from blemish.types import Pixels
+
+PROJECTED = 128  # dimensions in which the coreset is chosen
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class PatchCoreOptions:
+    """Options of PatchCore."""
+
+    backbone: str = option("filter_bank", "Backbone: filter_bank, or any timm model.")
+    weights: str | None = option(None, "Weights of a timm model: a file, 'random' or 'download'.")
+    strides: tuple[int, ...] = option((), "Feature maps to join, by stride; empty = default.")
+    coreset: float = option(0.01, "Share of all patches that is kept.", low=1e-6, high=1)
+    bank_mb: float = option(64.0, "Largest size of the bank in MB (10^6 bytes).", low=0.001)
+    memory_mb: float = option(900.0, "Memory for candidates while fitting, in MB.", low=1)
+    neighbourhood: int = option(3, "Side of the patch neighbourhood that is averaged.", low=1)
+    neighbours: int = option(9, "Neighbours that re-weight the image score; 1 = none.", low=1)
+    blur: float = option(4.0, "Standard deviation of the map's blur in pixels.", low=0)
+    standardise: bool | None = option(
+        None, "Divide each channel by its deviation over good patches; none = for filter_bank only."
+    )
+
+
+class PatchCore(Method):
+    """A memory bank of patch features of good parts."""
+
+    Options = PatchCoreOptions
+    exportable = True
+    presets = {  # noqa: RUF012
+        "tiny": {"coreset": 0.05, "bank_mb": 0.5},
+        "small": {},
+    }
+
+    options: PatchCoreOptions
+
+    @property
+    def multiple(self) -> int:
+        """What the backbone needs."""
+        return self._backbone.multiple
+
+    @property
+    def post(self) -> Post:
+        """A Gaussian blur, as [1] has it."""
+        return Post(blur=self.options.blur)
+
+    @property
+    def _backbone(self) -> Backbone:
+        # Opened when first needed: making a method object reads no file.
+        if not hasattr(self, "backbone_"):
+            o = self.options
+            self.backbone_ = open_backbone(o.backbone, o.weights, o.strides)
+        return self.backbone_
+
+    def learn(self, samples: Samples, run: Run) -> None:
+        """Fill the bank with a coreset of the patches of all training images."""
+        candidates = self._collect(samples, run)
+        self.scale_ = self._measure_scale(candidates)
+        if self.scale_ is not None:
+            candidates.vectors *= self.scale_.astype(np.float16)
+        picked = self._choose(candidates, candidates.wanted, None, run)
+        self.bank_ = candidates.vectors[picked].astype(np.float32)
+        self.origins_ = candidates.origins[picked]
+        self.images_ = candidates.digests
+        self._prepare()
+
+    def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
+        """Forget the patches of removed images, then cover the new images with further patches."""
+        gone = {i for i, digest in enumerate(self.images_) if digest in set(removed)}
+        keep = ~np.isin(self.origins_, list(gone))
+        self.bank_, self.origins_ = self.bank_[keep], self.origins_[keep]
+        if len(samples):
+            candidates = self._collect(samples, run)
+            if self.scale_ is not None:
+                candidates.vectors *= self.scale_.astype(np.float16)
+            room = self._largest_bank(self.bank_.shape[1]) - len(self.bank_)
+            wanted = min(candidates.wanted, max(room, 0))
+            picked = self._choose(candidates, wanted, self.bank_, run)
+            self.bank_ = np.concatenate([self.bank_, candidates.vectors[picked]], dtype=np.float32)
+            self.origins_ = np.append(self.origins_, candidates.origins[picked] + len(self.images_))
+            self.images_ = [*self.images_, *candidates.digests]
+        if not len(self.bank_):
+            raise DataError("No patch would be left in the bank: keep some of the images.")
+        self._prepare()
+
+    def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
+        """Distance of every patch to the nearest patch of the bank."""
+        features = self._embed(x)
+        if self.scale_ is not None:
+            features *= self.scale_
+        maps = np.zeros(features.shape[:3], np.float32)
+        scores = np.zeros(len(x))
+        for i, vectors in enumerate(features):
+            cells = cell_valid(valid[i], maps.shape[1:])
+            if not cells.any():
+                continue
+            distances, index = nearest(vectors[cells], self.bank_, self._squares)
+            maps[i][cells] = distances
+            worst = int(distances.argmax())
+            score = float(distances[worst])
+            scores[i] = score * self._weight(vectors[cells][worst], score, index[worst])
+        return Output(maps, scores)
+
+    def state(self) -> State:
+        """The bank, where each patch came from, and the backbone."""
+        header, weights = self._backbone.state()
+        arrays: dict[str, NDArray[np.generic]] = {"bank": self.bank_, "origins": self.origins_}
+        if self.scale_ is not None:
+            arrays["scale"] = self.scale_
+        arrays |= {f"backbone.{name}": array for name, array in weights.items()}
+        return {"backbone": header, "images": self.images_}, arrays
+
+    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back bank and backbone."""
+        prefix = "backbone."
+        weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        self.backbone_ = restore_backbone(header["backbone"], weights)
+        self.bank_ = np.asarray(arrays["bank"], np.float32)
+        self.origins_ = np.asarray(arrays["origins"], np.int64)
+        self.scale_ = np.asarray(arrays["scale"], np.float32) if "scale" in arrays else None
+        self.images_ = list(header["images"])
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._squares = np.einsum("ij,ij->i", self.bank_, self.bank_)
+
+    def _embed(self, x: Pixels) -> Features:
+        """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
+        side = self.options.neighbourhood
+        return join_grids([average_neighbourhood(m, side) for m in self._backbone(x)])
+
+    def _largest_bank(self, channels: int) -> int:
+        return int(self.options.bank_mb * 1e6 // (4 * channels))
+
+    def _collect(self, samples: Samples, run: Run) -> _Candidates:
+        """Compute the features of all images; keep as many patches as the memory allows."""
+        candidates: _Candidates | None = None
+        generator = np.random.default_rng(run.seed)
+        done = 0
+        started = time.perf_counter()
+        for batch in samples.batches(BATCH):
+            features = self._embed(batch.x)
+            if candidates is None:
+                seconds = time.perf_counter() - started
+                candidates = self._plan(features, batch, len(samples), seconds, run)
+            candidates.add(features, batch, generator)
+            done += len(batch.keys)
+            run.progress("features", min(done, len(samples)), len(samples))
+        if candidates is None or not candidates.filled:
+            raise DataError("No training image has a valid patch: check the region of interest.")
+        candidates.trim(self.options.coreset)
+        return candidates
+
+    def _plan(
+        self, features: Features, batch: Batch, images: int, seconds: float, run: Run
+    ) -> _Candidates:
+        """Predict memory and time from the first batch, before anything large is made."""
+        channels = features.shape[3]
+        views = -(-images * len(batch.keys) // len(set(batch.keys)))
+        patches = views * features.shape[1] * features.shape[2]
+        each = 2 * channels + 4 * min(channels, PROJECTED)
+        room = int(self.options.memory_mb * 1e6 // each)
+        kept, largest = min(patches, room), self._largest_bank(channels)
+        if largest < 1 or room < 1:
+            raise BudgetError(
+                f"One patch has {each} bytes: bank_mb={self.options.bank_mb} and memory_mb="
+                f"{self.options.memory_mb} leave no room for any."
+            )
+        bank = min(largest, max(1, round(self.options.coreset * patches)))
+        run.say(
+            f"PatchCore: {patches:,} patches with {channels} channels; {kept:,} candidates "
+            f"({kept * each / 1e6:.0f} MB), bank {bank:,} ({bank * channels * 4 / 1e6:.1f} MB); "
+            f"about {seconds * images / len(batch.keys):.0f} s for features and "
+            f"{2e-11 * kept * bank * min(channels, PROJECTED):.0f} s for the coreset."
+        )
+        return _Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
+
+    def _measure_scale(self, candidates: _Candidates) -> NDArray[np.float32] | None:
+        wanted = self.options.standardise
+        if wanted is None:
+            wanted = self.options.backbone == "filter_bank"
+        if not wanted:
+            return None
+        step = max(1, len(candidates.vectors) // 100_000)
+        deviation = candidates.vectors[::step].astype(np.float32).std(axis=0)
+        # A channel that never varies says nothing of good parts, and any change there is news.
+        floor = max(float(deviation.max()) * 1e-3, 1e-6)
+        return np.asarray(1 / np.maximum(deviation, floor), np.float32)
+
+    def _choose(
+        self, candidates: _Candidates, count: int, start: NDArray[np.float32] | None, run: Run
+    ) -> NDArray[np.int64]:
+        projection = random_projection(candidates.vectors.shape[1], PROJECTED, run.seed)
+        points = np.empty((len(candidates.vectors), projection.shape[1]), np.float32)
+        for first in range(0, len(points), 16384):
+            rows = slice(first, first + 16384)
+            points[rows] = candidates.vectors[rows].astype(np.float32) @ projection
+        return greedy_coreset(
+            points,
+            count,
+            start=None if start is None else start @ projection,
+            progress=lambda done, total: run.progress("coreset", done, total),
+        )
+
+    def _weight(self, patch: NDArray[np.float32], score: float, index: int) -> float:
+        """Re-weighting of equation 7 in [1]: a rare nearest neighbour makes a score count more."""
+        count = min(self.options.neighbours, len(self.bank_))
+        if count < 2:
+            return 1.0
+        centre = self.bank_[index]
+        near = self._squares - 2 * (self.bank_ @ centre)
+        support = self.bank_[np.argpartition(near, count - 1)[:count]]
+        distances = np.linalg.norm(support - patch, axis=1).astype(np.float64)
+        # The nearest vector is part of its own neighbourhood, in [1] too.
+        return float(1 - 1 / np.exp(distances - score).sum())
+
+
+@dataclass
+class _Candidates:
+    """Patches that may enter the bank.
+
+    Attributes:
+        vectors: (n, C) float16; half precision halves the largest array of all.
+        share: Share of the patches of each image that is kept.
+        largest: Largest number of vectors that the bank may have.
+    """
+
+    vectors: NDArray[np.float16]
+    share: float
+    largest: int
+
+    def __post_init__(self) -> None:
+        self.origins = np.empty(len(self.vectors), np.int64)
+        self.digests: list[str] = []
+        self.filled = self.seen = self.wanted = 0
+
+    def add(self, features: Features, batch: Batch, generator: np.random.Generator) -> None:
+        for vectors, valid, digest in zip(features, batch.valid, batch.digests, strict=True):
+            if not self.digests or self.digests[-1] != digest:
+                self.digests.append(digest)
+            patches = vectors[cell_valid(valid, vectors.shape[:2])]
+            self.seen += len(patches)
+            if self.share < 1:
+                chosen = generator.permutation(len(patches))[: int(self.share * len(patches))]
+                patches = patches[np.sort(chosen)]
+            patches = patches[: len(self.vectors) - self.filled]
+            rows = slice(self.filled, self.filled + len(patches))
+            self.vectors[rows] = np.clip(patches, -65504, 65504)
+            self.origins[rows] = len(self.digests) - 1
+            self.filled += len(patches)
+
+    def trim(self, coreset: float) -> None:
+        self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
+        self.wanted = min(max(1, round(coreset * self.seen)), self.largest, self.filled)

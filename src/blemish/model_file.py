@@ -1,0 +1,120 @@
+"""The one file that a detector travels in: safetensors with a JSON header.
+
+The layout is documented in docs/model-file.md. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from blemish.errors import ModelFileError
+
+SCHEMA = 1
+KEY = "blemish"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The contents of a model file.
+
+    Attributes:
+        header: Method, options, geometry, post steps, versions, fingerprints; plain JSON values.
+        arrays: Name to array.
+    """
+
+    header: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[np.generic]]
+
+
+def write_model_file(path: str | Path, content: ModelFile) -> None:
+    """Write a model file, read it again, and only then put it in place.
+
+    A full disk or a kill leaves the old file as it was.
+
+    Raises:
+        ModelFileError: The folder cannot be written to, or what was written reads differently.
+    """
+    path = Path(path)
+    # A non-contiguous array would be written wrongly without a word.
+    arrays = {name: np.ascontiguousarray(array) for name, array in content.arrays.items()}
+    header = {**content.header, "schema": SCHEMA}
+    data = save(arrays, metadata={KEY: json.dumps(header, allow_nan=False)})
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+        ) as opened:
+            temporary = Path(opened.name)
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
+        _check_same(read_model_file(temporary), arrays, path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written: {error}. Nothing was changed; choose a folder that exists, "
+            "may be written to and has room."
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def read_model_file(path: str | Path) -> ModelFile:
+    """Read a model file.
+
+    Raises:
+        ModelFileError: It does not exist, is truncated, is not a blemish file, or was written by a
+            later version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"There is no model file {path}. `blemish fit` writes one.")
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            text = (opened.metadata() or {}).get(KEY)
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path} is not a model file, or is truncated ({error}). Fit or copy it again."
+        ) from error
+    if text is None:
+        raise ModelFileError(
+            f"{path} is a safetensors file, but not one of blemish: it has no {KEY!r} header. "
+            "Pre-trained weights go into the option `weights`."
+        )
+    return ModelFile(_parse_header(text, path), arrays)
+
+
+def _parse_header(text: str, path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+        schema = int(header["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{path} has a damaged header ({error}). Fit it again.") from error
+    if not 1 <= schema <= SCHEMA:
+        raise ModelFileError(
+            f"{path} has format {schema}, this version of blemish reads formats up to {SCHEMA}. "
+            "Install a newer blemish."
+        )
+    return dict(header)
+
+
+def _check_same(written: ModelFile, arrays: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+    for name, array in arrays.items():
+        again = written.arrays.get(name)
+        if again is None or again.dtype != array.dtype or again.tobytes() != array.tobytes():
+            raise ModelFileError(f"{path}: the array {name!r} reads differently than written.")

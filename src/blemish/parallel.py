@@ -1,0 +1,33 @@
+"""Reading ahead: decode the next images while the present one is looked at."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def read_ahead(
+    function: Callable[[A], B], items: Iterable[A], *, ahead: int = 4, workers: int = 2
+) -> Iterator[B]:
+    """Apply a function in threads, in order, with at most `ahead` results waiting.
+
+    Memory stays bounded however long `items` is. An error comes up where its item would have been
+    returned.
+    """
+    waiting: deque[Future[B]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # An abandoned iteration must not wait for images that nobody wants any more.
+        pool.shutdown(wait=False, cancel_futures=True)

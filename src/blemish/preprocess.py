@@ -1,0 +1,316 @@
+"""The one geometry: the same for image, mask, valid area and the way back.
+
+An image goes through three frames:
+
+* *image*: the pixels as the user gave them, (H, W);
+* *canvas*: the crop of the image at working resolution, without padding;
+* *views*: what a method sees, a stack (N, h, w) cut from the canvas; one padded view, or tiles.
+
+Views are resampled straight from the image, so an image of any size needs memory for its views
+only. A method's map, on any grid that covers a view, goes back to the canvas (where maps are
+smoothed and pooled) and from there to the image. Both ways back are linear and separable: one small
+matrix per axis.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from blemish.errors import DataError, OptionError
+from blemish.resampling import Span, blend_matrices, linear_matrix, spans
+from blemish.types import Image, Map, Mask
+
+Fit = Literal["pad", "stretch"]
+RESAMPLING = {
+    "bilinear": Pillow.Resampling.BILINEAR,
+    "bicubic": Pillow.Resampling.BICUBIC,
+    "area": Pillow.Resampling.BOX,
+    "lanczos": Pillow.Resampling.LANCZOS,
+}
+# What stands outside the region of interest: mid grey, so that nothing there can reach a score.
+OUTSIDE = 128
+# `image_size=auto` works at the images' own size up to this many pixels.
+AUTO_PIXELS = 300_000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the views of one image lie.
+
+    Attributes:
+        image_shape: (H, W) of the image.
+        box: Left, top, right, bottom of the crop in image pixels.
+        canvas_shape: (H, W) of the canvas.
+        rows: Vertical spans of the views.
+        columns: Horizontal spans; view number ``i * len(columns) + j`` is row i, column j.
+    """
+
+    image_shape: tuple[int, int]
+    box: tuple[int, int, int, int]
+    canvas_shape: tuple[int, int]
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    @property
+    def views(self) -> list[tuple[Span, Span]]:
+        """Row and column span of every view."""
+        return list(product(self.rows, self.columns))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Resize, pad, crop, tiles and region of interest.
+
+    Attributes:
+        size: (height, width) of the working resolution.
+        fit: ``"stretch"`` to `size`; or ``"pad"``: keep the aspect ratio, fit inside `size` and
+            fill up by edge replication (the filling is not valid).
+        interpolation: One of `RESAMPLING`; antialiased when shrinking.
+        crop: Left, top, right, bottom as shares in [0, 1] of the image; all of it by default.
+        tile: Side of a square tile in canvas pixels; 0 = one view.
+        overlap: Share in [0, 0.9] of a tile that it has in common with the next.
+        multiple: What a method needs both sides of a view to be a multiple of; views are filled up
+            by edge replication, never stretched.
+        roi: (H, W) bool, the region of interest in the frame of an uncropped image; it is
+            stretched to images of other sizes. None = everything.
+    """
+
+    size: tuple[int, int]
+    fit: Fit = "pad"
+    interpolation: str = "bilinear"
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    tile: int = 0
+    overlap: float = 0.25
+    multiple: int = 1
+    roi: Mask | None = None
+
+    def __post_init__(self) -> None:
+        left, top, right, bottom = self.crop
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise OptionError(
+                f"crop={self.crop} must be left, top, right, bottom as shares of the image with "
+                "0 <= left < right <= 1 and 0 <= top < bottom <= 1."
+            )
+        if self.roi is not None and not self.roi.any():
+            raise DataError("The region of interest is empty: mark the area to inspect non-zero.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values without the region of interest, which is stored as an array."""
+        return {k: v for k, v in asdict(replace(self, roi=None)).items() if k != "roi"}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], roi: Mask | None) -> Geometry:
+        """Read back what :meth:`to_json` wrote."""
+        shaped = {**values, "size": tuple(values["size"]), "crop": tuple(values["crop"])}
+        return cls(**shaped, roi=roi)
+
+    @property
+    def view_shape(self) -> tuple[int, int]:
+        """(h, w) of every view."""
+        height, width = (self.tile, self.tile) if self.tile else self.size
+        return -(-height // self.multiple) * self.multiple, -(
+            -width // self.multiple
+        ) * self.multiple
+
+    def layout(self, image_shape: tuple[int, int]) -> Layout:
+        """Place the views on an image of the shape (H, W)."""
+        height, width = image_shape
+        left, top, right, bottom = self.crop
+        x0, x1 = _pixel_range(left, right, width)
+        y0, y1 = _pixel_range(top, bottom, height)
+        canvas = self.size
+        if self.fit == "pad":
+            scale = min(self.size[0] / (y1 - y0), self.size[1] / (x1 - x0))
+            canvas = (
+                min(self.size[0], max(1, round((y1 - y0) * scale))),
+                min(self.size[1], max(1, round((x1 - x0) * scale))),
+            )
+        rows = spans(canvas[0], self.view_shape[0], self.overlap, bool(self.tile))
+        columns = spans(canvas[1], self.view_shape[1], self.overlap, bool(self.tile))
+        return Layout((height, width), (x0, y0, x1, y1), canvas, rows, columns)
+
+    def views(self, image: Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Layout]:
+        """Cut an image into what a method sees.
+
+        Args:
+            image: (H, W, 3) uint8.
+
+        Returns:
+            Views (N, h, w, 3) uint8; valid (N, h, w) bool, False on padding and outside the region
+            of interest; and the layout, which the way back needs.
+        """
+        layout = self.layout((image.shape[0], image.shape[1]))
+        if self.roi is not None:
+            # Before resampling, or pixels outside would bleed into the border of the region.
+            image = np.where(self.image_valid(layout)[:, :, None], image, np.uint8(OUTSIDE))
+        source = Pillow.fromarray(image)
+        pixels = np.stack([self._cut(source, layout, r, c) for r, c in layout.views])
+        return pixels, self._valid_views(layout), layout
+
+    def mask_views(self, mask: Mask, layout: Layout) -> NDArray[np.bool_]:
+        """Cut a mask like its image: (N, h, w) bool, True where half of a pixel is covered."""
+        source = Pillow.fromarray(mask.astype(np.uint8) * 255)
+        cut = [
+            self._cut(source, layout, r, c, Pillow.Resampling.BOX) >= 128 for r, c in layout.views
+        ]
+        return np.stack(cut) & self._inside(layout)
+
+    def canvas_valid(self, layout: Layout) -> Mask:
+        """(H, W) bool on the canvas: inside the region of interest."""
+        if self.roi is None:
+            return np.ones(layout.canvas_shape, bool)
+        roi = Pillow.fromarray(self.roi.astype(np.uint8) * 255)
+        size = (layout.canvas_shape[1], layout.canvas_shape[0])
+        box = _scaled_box(layout.box, layout.image_shape, self.roi.shape)
+        return np.asarray(roi.resize(size, Pillow.Resampling.BOX, box=box)) >= 128
+
+    def image_valid(self, layout: Layout) -> Mask:
+        """(H, W) bool on the image: inside the crop and the region of interest."""
+        valid = np.zeros(layout.image_shape, bool)
+        x0, y0, x1, y1 = layout.box
+        valid[y0:y1, x0:x1] = True
+        if self.roi is not None:
+            roi = Pillow.fromarray(self.roi.astype(np.uint8) * 255)
+            size = (layout.image_shape[1], layout.image_shape[0])
+            valid &= np.asarray(roi.resize(size, Pillow.Resampling.NEAREST)) >= 128
+        return valid
+
+    def to_canvas(self, maps: NDArray[np.float32], layout: Layout) -> Map:
+        """Bring the maps of the views, on any grid, to the canvas.
+
+        Overlapping tiles are blended with weights that fall off linearly and add up to 1.
+
+        Args:
+            maps: (N, gh, gw) float32; the grid covers the whole view.
+            layout: The layout of the image.
+
+        Returns:
+            (H, W) float32; 0 outside the region of interest.
+        """
+        maps = np.asarray(maps, np.float32)
+        if self.roi is None:
+            return self._blend(maps, layout)
+        # Normalised: cells outside the region neither raise nor lower what is inside.
+        cells = np.stack([cell_valid(v, maps.shape[1:]) for v in self._valid_views(layout)])
+        weight = self._blend(cells.astype(np.float32), layout)
+        blended = self._blend(np.where(cells, maps, 0), layout)
+        return np.where(self.canvas_valid(layout), blended / np.maximum(weight, 1e-6), 0).astype(
+            np.float32
+        )
+
+    def to_image(self, canvas: Map, layout: Layout) -> Map:
+        """Bring a map from the canvas to the frame of the image; 0 outside crop and region."""
+        x0, y0, x1, y1 = layout.box
+        rows = linear_matrix(canvas.shape[0], y1 - y0)
+        columns = linear_matrix(canvas.shape[1], x1 - x0)
+        inner = rows @ canvas @ columns.T
+        if (y1 - y0, x1 - x0) == layout.image_shape and self.roi is None:
+            return np.ascontiguousarray(inner)
+        whole = np.zeros(layout.image_shape, np.float32)
+        whole[y0:y1, x0:x1] = inner
+        whole[~self.image_valid(layout)] = 0
+        return whole
+
+    def _blend(self, maps: NDArray[np.float32], layout: Layout) -> Map:
+        rows = blend_matrices(layout.rows, layout.canvas_shape[0], maps.shape[1])
+        columns = blend_matrices(layout.columns, layout.canvas_shape[1], maps.shape[2])
+        canvas = np.zeros(layout.canvas_shape, np.float32)
+        for (i, j), grid in zip(np.ndindex(len(rows), len(columns)), maps, strict=True):
+            r, c = layout.rows[i], layout.columns[j]
+            canvas[r.start : r.stop, c.start : c.stop] += rows[i] @ grid @ columns[j].T
+        return canvas
+
+    def _cut(
+        self,
+        source: Pillow.Image,
+        layout: Layout,
+        rows: Span,
+        columns: Span,
+        resampling: Pillow.Resampling | None = None,
+    ) -> NDArray[np.uint8]:
+        """Resample one view straight from the image and fill it up to its full size."""
+        x0, y0, x1, y1 = layout.box
+        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
+        box = (
+            x0 + columns.start * sx,
+            y0 + rows.start * sy,
+            min(x0 + columns.stop * sx, x1),
+            min(y0 + rows.stop * sy, y1),
+        )
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        how = RESAMPLING[self.interpolation] if resampling is None else resampling
+        inner = np.asarray(source.resize(size, how, box=box))
+        before = (rows.offset, columns.offset)
+        after = (rows.length - size[1] - before[0], columns.length - size[0] - before[1])
+        if not any(before + after):
+            return inner
+        widths = [(before[0], after[0]), (before[1], after[1])] + [(0, 0)] * (inner.ndim - 2)
+        return np.pad(inner, widths, mode="edge")
+
+    def _inside(self, layout: Layout) -> NDArray[np.bool_]:
+        """(N, h, w) bool: not padding."""
+        height, width = self.view_shape
+        inside = np.zeros((len(layout.views), height, width), bool)
+        for view, (r, c) in zip(inside, layout.views, strict=True):
+            bottom, right = r.offset + r.stop - r.start, c.offset + c.stop - c.start
+            view[r.offset : bottom, c.offset : right] = True
+        return inside
+
+    def _valid_views(self, layout: Layout) -> NDArray[np.bool_]:
+        valid = self._inside(layout)
+        if self.roi is None:
+            return valid
+        canvas = self.canvas_valid(layout)
+        for view, (r, c) in zip(valid, layout.views, strict=True):
+            view[view] = canvas[r.start : r.stop, c.start : c.stop].ravel()
+        return valid
+
+
+def auto_size(shapes: list[tuple[int, int]], multiple: int = 16) -> tuple[int, int]:
+    """Working resolution for images of these shapes: their own, within `AUTO_PIXELS` pixels.
+
+    Args:
+        shapes: (H, W) of the training images.
+        multiple: Both sides are rounded to a multiple of this.
+    """
+    height, width = np.median(np.asarray(shapes, float), axis=0)
+    scale = min(1.0, math.sqrt(AUTO_PIXELS / (height * width)))
+    return (
+        max(multiple, round(height * scale / multiple) * multiple),
+        max(multiple, round(width * scale / multiple) * multiple),
+    )
+
+
+def cell_valid(valid: Mask, grid: tuple[int, ...]) -> Mask:
+    """Mark the cells of a grid (gh, gw) that hold at least one valid pixel of (h, w)."""
+    height, width = valid.shape
+    if valid.all():
+        return np.ones(grid, bool)
+    # A cell of a grid that does not divide the view takes every pixel that it touches.
+    rows = [slice(*_cell_range(i, grid[0], height)) for i in range(grid[0])]
+    columns = [slice(*_cell_range(j, grid[1], width)) for j in range(grid[1])]
+    by_row = np.stack([valid[r].any(axis=0) for r in rows])
+    return np.stack([by_row[:, c].any(axis=1) for c in columns], axis=1)
+
+
+def _pixel_range(low: float, high: float, n: int) -> tuple[int, int]:
+    start = min(round(low * n), n - 1)
+    return start, max(start + 1, round(high * n))
+
+
+def _cell_range(index: int, cells: int, pixels: int) -> tuple[int, int]:
+    return index * pixels // cells, max(-(-(index + 1) * pixels // cells), 1)
+
+
+def _scaled_box(
+    box: tuple[int, int, int, int], old: tuple[int, ...], new: tuple[int, ...]
+) -> tuple[float, float, float, float]:
+    sy, sx = new[0] / old[0], new[1] / old[1]
+    return box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy

@@ -1,0 +1,89 @@
+"""Separable linear resampling along one axis: interpolation, tiles and how they blend."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis of one view: canvas pixels [start, stop), at `offset` in a view of `length`."""
+
+    start: int
+    stop: int
+    offset: int
+    length: int
+
+
+@lru_cache(maxsize=64)
+def linear_matrix(n_in: int, n_out: int) -> NDArray[np.float32]:
+    """(n_out, n_in) matrix of linear interpolation between pixel centres, edges held.
+
+    The same as ``align_corners=False`` in other libraries, without antialiasing.
+    """
+    position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
+    return _interpolation(position, 0, n_in - 1, n_in)
+
+
+def _interpolation(
+    position: NDArray[np.floating[Any]], first: int, last: int, n_in: int
+) -> NDArray[np.float32]:
+    """Interpolate at `position` between the inputs first … last, held beyond them."""
+    position = np.clip(position, first, last)
+    low = np.minimum(position.astype(int), max(first, last - 1))
+    share = position - low
+    matrix = np.zeros((len(position), n_in), np.float32)
+    index = np.arange(len(position))
+    matrix[index, low] = 1 - share
+    matrix[index, np.minimum(low + 1, last)] += share
+    matrix.setflags(write=False)
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def blend_matrices(
+    placed: tuple[Span, ...], canvas: int, grid: int
+) -> tuple[NDArray[np.float32], ...]:
+    """Bring grids of cells to the canvas: one (stop - start, grid) matrix per span.
+
+    Each is interpolation times a weight that falls off linearly towards the edges of the span; the
+    weights of all spans add up to 1 at every canvas pixel.
+    """
+    windows = np.zeros((len(placed), canvas))
+    for window, span in zip(windows, placed, strict=True):
+        n = span.stop - span.start
+        ramp = np.minimum(np.arange(n) + 1, n - np.arange(n)).astype(float)
+        window[span.start : span.stop] = ramp
+    windows /= windows.sum(axis=0)
+    matrices = []
+    for window, span in zip(windows, placed, strict=True):
+        n, pixels_per_cell = span.stop - span.start, span.length / grid
+        position = (np.arange(n) + span.offset + 0.5) / pixels_per_cell - 0.5
+        # Only cells that reach into the span count: cells on padding hold no information.
+        first = min(grid - 1, math.floor(span.offset / pixels_per_cell + 1e-9))
+        last = min(grid - 1, math.ceil((span.offset + n) / pixels_per_cell - 1e-9) - 1)
+        matrix = _interpolation(position, first, max(first, last), grid)
+        weighted = (matrix * window[span.start : span.stop, None]).astype(np.float32)
+        weighted.setflags(write=False)
+        matrices.append(weighted)
+    return tuple(matrices)
+
+
+@lru_cache(maxsize=256)
+def spans(canvas: int, view: int, overlap: float, tiled: bool) -> tuple[Span, ...]:
+    """Place views of `view` pixels on an axis of `canvas` pixels.
+
+    One centred view, or tiles that overlap by at least the share `overlap`, evenly spaced.
+    """
+    if not tiled or canvas <= view:
+        return (Span(0, canvas, (view - canvas) // 2, view),)
+    step = max(1, round(view * (1 - overlap)))
+    count = math.ceil((canvas - view) / step) + 1
+    starts = [round(i * (canvas - view) / (count - 1)) for i in range(count)]
+    return tuple(Span(start, start + view, 0, view) for start in starts)

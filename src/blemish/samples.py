@@ -1,0 +1,142 @@
+"""Samples: a data set seen through a geometry, as methods read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.datasets.base import DataSet, Record, image_digest
+from blemish.parallel import read_ahead
+from blemish.preprocess import Geometry
+from blemish.types import Pixels
+
+# Views are kept in memory up to this many bytes; beyond, images are read again.
+KEEP_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class Views:
+    """One image as a method sees it.
+
+    Attributes:
+        record: What is known of the image.
+        pixels: (N, h, w, 3) uint8, one view or N tiles.
+        valid: (N, h, w) bool, False on padding and outside the region of interest.
+        mask: (N, h, w) bool, the marked defect; None where a defect was not marked.
+        digest: Digest of the decoded image.
+    """
+
+    record: Record
+    pixels: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views of several images.
+
+    Attributes:
+        x: (B, h, w, 3) float32 RGB in [0, 1].
+        valid: (B, h, w) bool.
+        mask: (B, h, w) bool; all False where no mask is known.
+        defective: (B,) bool.
+        keys: Key of the image of each view.
+        digests: Digest of the image of each view.
+    """
+
+    x: Pixels
+    valid: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+    defective: NDArray[np.bool_]
+    keys: tuple[str, ...]
+    digests: tuple[str, ...]
+
+
+@dataclass
+class Samples:
+    """A sequence of :class:`Views`, read when asked and kept while they fit in memory."""
+
+    data: DataSet
+    geometry: Geometry
+    keep_bytes: int = KEEP_BYTES
+    _kept: dict[str, Views] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Views:
+        return self._read(self.data.records[index])
+
+    def __iter__(self) -> Iterator[Views]:
+        return read_ahead(self._read, self.data.records)
+
+    @property
+    def normals(self) -> Samples:
+        """The good images only."""
+        return self._part(self.data.select(defective=False))
+
+    @property
+    def defects(self) -> Samples:
+        """The defective images only."""
+        return self._part(self.data.select(defective=True))
+
+    @property
+    def digests(self) -> list[str]:
+        """Digest of every image, in order."""
+        return [views.digest for views in self]
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Go through all views once, in order, `size` at a time; the last batch may be smaller."""
+        waiting: list[tuple[Views, int]] = []
+        for views in self:
+            for number in range(len(views.pixels)):
+                waiting.append((views, number))
+                if len(waiting) == size:
+                    yield _batch(waiting)
+                    waiting = []
+        if waiting:
+            yield _batch(waiting)
+
+    def _part(self, data: DataSet) -> Samples:
+        return Samples(data, self.geometry, self.keep_bytes, self._kept)
+
+    def _read(self, record: Record) -> Views:
+        kept = self._kept.get(record.key)
+        if kept is not None:
+            return kept
+        image = self.data.image(record)
+        mask = self.data.mask(record, (image.shape[0], image.shape[1]))
+        pixels, valid, layout = self.geometry.views(image)
+        views = Views(
+            record,
+            pixels,
+            valid,
+            None if mask is None else self.geometry.mask_views(mask, layout),
+            image_digest(image),
+        )
+        # Images of one data set are alike, so one tells how many fit.
+        if (len(self._kept) + 1) * (pixels.nbytes + 2 * valid.nbytes) <= self.keep_bytes:
+            self._kept[record.key] = views
+        return views
+
+
+def _batch(items: Sequence[tuple[Views, int]]) -> Batch:
+    nothing = np.zeros(items[0][0].valid.shape[1:], bool)
+    return Batch(
+        x=to_float(np.stack([views.pixels[i] for views, i in items])),
+        valid=np.stack([views.valid[i] for views, i in items]),
+        mask=np.stack([nothing if v.mask is None else v.mask[i] for v, i in items]),
+        defective=np.asarray([views.record.defective for views, _ in items]),
+        keys=tuple(views.record.key for views, _ in items),
+        digests=tuple(views.digest for views, _ in items),
+    )
+
+
+def to_float(pixels: NDArray[np.uint8]) -> Pixels:
+    """Scale uint8 to float32 in [0, 1], the only place where this happens."""
+    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
