@@ -112,8 +112,8 @@ def test_a_line_breaks_where_a_value_is_missing():
     assert len([c for c in elements(svg, "circle") if "dot" in c.get("class")]) == 2
 
 
-def test_a_million_points_become_few_and_keep_their_peak():
-    n = 200_000
+def test_very_many_points_become_few_and_keep_their_peak():
+    n = 50_000
     y = [0.0] * n
     y[n // 3] = 1.0
     svg = line_chart("t", [Series("a", range(n), y)], "x", Axis("y")).svg

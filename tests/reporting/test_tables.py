@@ -78,10 +78,9 @@ def test_a_note_says_estimator_error_and_why_there_is_no_value():
 
 
 def test_the_hardest_kind_of_defect_comes_first_and_good_images_do_not_count():
-    rows = type_rows(
-        [image("dent", True), image("scratch", False), image("scratch", True)]
-        + [image("good", True, defective=False)]
-    )
+    kinds = [("dent", True), ("scratch", False), ("scratch", True)]
+    good = image("good", True, defective=False)
+    rows = type_rows([good, *(image(kind, flagged) for kind, flagged in kinds)])
     assert [(r.defect_type, r.found, r.total) for r in rows] == [("scratch", 1, 2), ("dent", 1, 1)]
     assert rows[0].rate == "50\u00a0%"
 

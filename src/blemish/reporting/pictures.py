@@ -24,6 +24,7 @@ from blemish.types import Image, Map, Mask, Prediction
 LONG_SIDE = 360  # pixels of a thumbnail
 LONG_SIDE_STRIP = 480  # of one whose sides differ by more than `STRIP`: it is narrow as it is
 STRIP = 2.5
+FLAT_COLOURS = 32  # an image of at most so many colours is a drawing, not a photo
 SHORTEST = 120  # smaller images are enlarged to about this, pixel by pixel
 PREDICTED_COLOUR = (0, 200, 255)
 TRUTH_COLOUR = (124, 240, 60)
@@ -169,24 +170,20 @@ def thumbnail(image: Image) -> Image:
     height, width = thumbnail_size(*image.shape[:2])
     if max(height, width) >= max(image.shape[:2]):
         return _enlarged(image, height // image.shape[0])
-    small = Pillow.fromarray(image).resize((width, height), Pillow.Resampling.LANCZOS)
+    small = Pillow.fromarray(image).resize(
+        (width, height), Pillow.Resampling.LANCZOS, reducing_gap=3
+    )
     return np.asarray(small)
 
 
 def thumbnail_map(values: Map) -> Map:
     """Scale a map like :func:`thumbnail`, keeping the largest value: no peak is averaged away."""
-    height, width = thumbnail_size(*values.shape)
-    if max(height, width) >= max(values.shape):
-        return _enlarged(values, height // values.shape[0])
-    rows = np.arange(height) * values.shape[0] // height
-    columns = np.arange(width) * values.shape[1] // width
-    largest = np.maximum.reduceat(np.maximum.reduceat(values, rows, axis=0), columns, axis=1)
-    return np.asarray(largest, dtype=values.dtype)
+    return np.asarray(_largest(values), dtype=np.float32)
 
 
 def thumbnail_mask(mask: Mask) -> Mask:
     """Scale a mask like :func:`thumbnail`; a single marked pixel stays marked."""
-    return thumbnail_map(mask.astype(np.float32)) > 0
+    return np.asarray(_largest(mask), dtype=bool)
 
 
 def thumbnail_size(height: int, width: int) -> tuple[int, int]:
@@ -220,25 +217,33 @@ def close_up(shape: tuple[int, int], prediction: Prediction, truth: Mask | None)
 
 
 def data_uri(image: Image, budget: int) -> str:
-    """Write an image as a data URI: PNG where that is smaller, otherwise JPEG.
+    """Write an image as a data URI: PNG for a flat drawing, otherwise JPEG.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         budget: Bytes that the file should not exceed; the JPEG quality is lowered until it fits,
-            but not below a quarter of the scale.
+            but not below 25 of 100.
 
     Returns:
         ``data:image/jpeg;base64,…``
     """
     picture = Pillow.fromarray(np.ascontiguousarray(image))
-    best, kind = _encoded(picture, "PNG"), "png"
+    # Asking first is quick; writing every photo as PNG too would take most of a report's time.
+    if picture.getcolors(FLAT_COLOURS) is not None:
+        file, kind = _encoded(picture, "PNG"), "png"
+    else:
+        file, kind = _jpeg(picture, budget), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
+
+
+def _jpeg(picture: Pillow.Image, budget: int) -> bytes:
+    file = b""
     for quality in (88, 75, 60, 40, 25):
-        if len(best) <= budget and quality < 88:
+        # Full colour resolution keeps the outlines sharp; given up where bytes are short.
+        file = _encoded(picture, "JPEG", quality=quality, subsampling=0 if quality > 40 else 2)
+        if len(file) <= budget:
             break
-        jpeg = _encoded(picture, "JPEG", quality=quality, subsampling=0 if quality > 40 else 2)
-        if len(jpeg) < len(best):
-            best, kind = jpeg, "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(best).decode('ascii')}"
+    return file
 
 
 def _encoded(picture: Pillow.Image, kind: str, **options: int) -> bytes:
@@ -249,6 +254,20 @@ def _encoded(picture: Pillow.Image, kind: str, **options: int) -> bytes:
 
 def _enlarged(array: NDArray[Any], factor: int) -> NDArray[Any]:
     return array.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _largest(values: NDArray[Any]) -> NDArray[Any]:
+    """Scale an array to the size of a thumbnail; each pixel is the largest of those it covers."""
+    height, width = thumbnail_size(*values.shape)
+    if max(height, width) >= max(values.shape):
+        return _enlarged(values, height // values.shape[0])
+    rows = np.arange(height) * values.shape[0] // height
+    columns = np.arange(width) * values.shape[1] // width
+    # Rows first: they lie one behind the other in memory, and few are left for the columns.
+    ends = [*rows[1:], values.shape[0]]
+    strips = [values[a:b].max(axis=0) for a, b in zip(rows, ends, strict=True)]
+    reduced: NDArray[Any] = np.maximum.reduceat(np.stack(strips), columns, axis=1)
+    return reduced
 
 
 def _grown(mask: Mask, by: int) -> Mask:
