@@ -210,6 +210,7 @@ class Plot:
 
     def rug(self, values: Sequence[float], y: float, length: float) -> None:
         """Draw one short stroke per value, `y` units below the top of the canvas."""
+        # Strokes at the same tenth of a unit are one stroke: ten thousand scores stay a short path.
         places = sorted({round(x, 1) for x in self.across(values) if math.isfinite(x)})
         path = "".join(f"M{x:.1f} {y:g}v{length:g}" for x in places)
         self.canvas.add("path", "rug", d=path)
@@ -221,6 +222,7 @@ class Plot:
             return
         start = self.box[1] if top is None else top
         self.canvas.add("line", "rule", x1=x, x2=x, y1=start, y2=self.box[1] + self.box[3])
+        # The name stands on the side that has more room, so that it never leaves the drawing.
         left_half = x < self.box[0] + 0.55 * self.box[2]
         place, anchor = (x + 5, "start") if left_half else (x - 5, "end")
         self.canvas.text(place, start + 10, words, anchor, classes="label strong")
@@ -302,6 +304,7 @@ def _spoken(series: Sequence[Series]) -> str:
 def _steps(low: float, high: float, about: int = 5, least: float = 0.0) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten, `about` many, at least `least` apart."""
     raw = max((high - low) / about, least)
+    # The step whose ratio to the ideal one is nearest to 1, not the one whose difference is.
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * min((1, 2, 5, 10), key=lambda s: abs(math.log(s * power / raw)))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

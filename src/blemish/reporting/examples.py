@@ -140,6 +140,7 @@ def _panels(example: Example, box: pictures.Box, budget: int, what: str = "") ->
     scale = pictures.MapScale.of(example.prediction.pixel_threshold)
     mask = pictures.thumbnail_mask(example.prediction.mask[box])
     name = visible(example.result.key)
+    # Outlines are drawn after scaling: drawn before, they would fade with the picture.
     predicted = pictures.outlined(image, mask, pictures.PREDICTED_COLOUR)
     return (
         _panel("Image", f"{what}{name}", image, budget),

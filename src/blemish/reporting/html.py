@@ -71,7 +71,7 @@ def render(
     misses, alarms, hits = sections(
         (evaluation.misses, evaluation.false_alarms, evaluation.hits), pictures_per_section
     )
-    style = _style()
+    style = _style()  # its digest is part of the policy, so it must not change after this
     examples = [
         _section("misses", "Worst misses", misses, len(evaluation.misses)),
         _section("false-alarms", "Worst false alarms", alarms, len(evaluation.false_alarms)),

@@ -54,6 +54,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     Numbers that are not finite become None: JSON has no word for them.
     """
     images = evaluation.images
+    # Curves are left out: the ROC and PR curves follow from images.csv.
     strict: dict[str, Any] = _strict(
         {
             "schema": EVALUATION_SCHEMA,

@@ -61,6 +61,7 @@ def score_histogram(evaluation: Evaluation) -> Chart | None:
     axis = Axis.around(everything, "Anomaly score" + (" (log)" if wide else ""), log=wide)
     edges = axis.values([i / BINS for i in range(BINS + 1)])
 
+    # Two panels over one axis instead of bars over bars: nothing hides behind anything.
     canvas = Canvas(
         f"Histogram of anomaly scores: {counted(len(good), 'good image')} from {_span(good)}, "
         f"{counted(len(bad), 'defective image')} from {_span(bad)}, "
@@ -143,6 +144,7 @@ def promise_band(calibrated: int, tested: int) -> tuple[list[float], list[float]
         Requested rates, lower and upper ends of the measured rate, all in [0, 1].
     """
     n, m = calibrated, tested
+    # (K, 1) ranks against (1, m + 1) counts; 60 ranks draw a smooth band.
     ks = np.unique(np.linspace(1, n, min(n, 60)).round())[:, None]
     counts = np.arange(m + 1.0)[None]
     choose = gammaln(m + 1) - gammaln(counts + 1) - gammaln(m - counts + 1)
@@ -177,6 +179,7 @@ def _curve(evaluation: Evaluation, name: str) -> Chart:
         series.insert(0, Series("", (0, 1), (rate, rate), "quiet", dashed=True))
         if bad and found + alarms:
             dots.append(("stored threshold", found / bad, found / (found + alarms)))
+    # A PRO curve ends at the largest false-positive rate that counts, 0.3 as a rule.
     right = max(x) if name == "pro" and 0 < max(x) < 1 else 1.0
     axes = (Axis(x_label, 0, right, percent=True), Axis(y_label, percent=True))
     if name not in _CURVES:

@@ -66,6 +66,7 @@ def figure_rows(figures: Mapping[str, Figure]) -> list[FigureRow]:
     name starts with ``pixel_f1_``. An oracle figure that belongs to none has a line of its own,
     in which the column of the usable value stays empty.
     """
+    # Oracle name to honest name or None; of two oracles with one partner the later is beside it.
     partners = {name: _partner(name, figures) for name, f in figures.items() if f.oracle}
     oracle_of = {honest: name for name, honest in partners.items() if honest}
     rows = []
