@@ -34,6 +34,7 @@ from blemish.types import Image, Mask
 
 FRAME = (0, 0, WIDTH, HEIGHT)
 MM_PER_UNIT = 0.15
+MAX_SHIFT, MAX_TURN = 1.5, 0.4  # pixels and degrees: the plate stays inside the frame
 TEST_SHARE = 60 / 207  # of the good plates
 _PLATE, _POSE, _SHOT, _DEFECT = range(4)  # random streams of one plate
 
@@ -84,8 +85,8 @@ class _Part:
 
     @property
     def pose(self) -> Pose:
-        shift = self.stream(_POSE).uniform(-2, 2, 2)
-        angle = self.stream(_POSE).uniform(-1, 1)
+        shift = self.stream(_POSE).uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+        angle = self.stream(_POSE).uniform(-MAX_TURN, MAX_TURN)
         return Pose(WIDTH / 2 + shift[0], HEIGHT / 2 + shift[1], float(angle))
 
 

@@ -118,7 +118,7 @@ def sample_shot(rng: np.random.Generator) -> Shot:
     """Draw the conditions of one shot."""
     down, across = np.clip(rng.normal(0, 0.07, 2), -0.16, 0.16).tolist()
     return Shot(
-        gain=float(rng.uniform(0.82, 1.16)),
+        gain=float(rng.uniform(0.86, 1.12)),
         slopes=(down, across, float(rng.uniform(0.02, 0.08))),
         warmth=float(rng.normal(0, 0.015)),
         side=float(rng.uniform(0.04, 0.18)),
@@ -167,7 +167,7 @@ def table(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     """Dark background of the plate view, (h, w, 3) uint8."""
     level = rng.uniform(0.8, 1.25)
     cloud = 1 + 0.12 * smooth_noise(rng, (12, 4), shape)
-    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.066, 0.070, 0.079)]
+    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.092, 0.097, 0.108)]
     return np.asarray(Pillow.merge("RGB", bands))
 
 

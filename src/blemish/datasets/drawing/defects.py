@@ -68,24 +68,24 @@ def sample_defect(rng: np.random.Generator, kind: str) -> Defect:
     across = rng.uniform(0.45, np.pi - 0.45)  # away from the brushing, which is vertical
     radius, stretch, angle, strength = {
         "scratch": (
-            rng.uniform(15, 32),
-            rng.uniform(2.0, 3.2),
+            rng.uniform(16, 34),
+            rng.uniform(2.2, 3.6),
             across,
-            sign * rng.uniform(0.16, 0.3),
+            sign * rng.uniform(0.2, 0.36),
         ),
         "dent": (
-            rng.uniform(5.5, 9),
+            rng.uniform(6, 9.5),
             rng.uniform(1, 1.4),
             rng.uniform(0, np.pi),
-            rng.uniform(0.3, 0.5),
+            rng.uniform(0.42, 0.65),
         ),
         "stain": (
-            rng.uniform(6, 10),
+            rng.uniform(6.5, 10.5),
             rng.uniform(1, 1.7),
             rng.uniform(0, np.pi),
-            rng.uniform(0.3, 0.5),
+            rng.uniform(0.42, 0.65),
         ),
-        "missing": (rng.uniform(5, 8.5), rng.uniform(1, 1.5), rng.uniform(0, np.pi), 1.0),
+        "missing": (rng.uniform(6, 9), rng.uniform(1, 1.5), rng.uniform(0, np.pi), 1.0),
     }[kind]
     return Defect(kind, region, x, y, radius, angle, stretch, strength, waves, edge)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from blemish.datasets.drawing.shapes import (
     Array,
+    Bits,
     Box,
     bend,
     box_distance,
@@ -231,13 +232,12 @@ def _cathode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: 
     """Draw aluminium with a dark panel that carries a code, a matrix code and a grid of dots."""
     _metal(rng, (0.70, 0.71, 0.725), 0.035, rgb, xs)
     _panel(rng, "cathode", (0.185, 0.19, 0.205), 0.06, rgb, scale)
-    ink = _colour((0.84, 0.86, 0.84), rng.uniform(0.78, 1.02))
-    shift = rng.uniform(-1.5, 1.5, 2)
-    for box, bits, origin, pitch, radius in _prints(rng):
+    shift, ink = rng.uniform(-1.5, 1.5, 2), rng.uniform(0.85, 1.0)
+    for box, bits, origin, pitch, radius, colour in _prints(rng):
         columns, rows = _window(xs, box[0], box[2]), _window(ys, box[1], box[3])
         place = (origin[0] + shift[0], origin[1] + shift[1])
         inked = dots(xs[columns], ys[rows], bits, place, pitch, radius, scale)
-        blend(rgb[:, rows, columns], ink, inked * np.float32(0.92))
+        blend(rgb[:, rows, columns], _colour(colour, ink), inked * np.float32(0.92))
     for place in range(5):
         _weld(rgb, xs, ys, (60 + 30 * place, 1118), 5.0, scale)
     for side in (24, 216):
@@ -245,26 +245,27 @@ def _cathode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: 
     _engrave(rgb, xs, ys, _cross((120, 1162), 8, 1.4), scale)
 
 
-Print = tuple[
-    Box, "np.ndarray[tuple[int, int], np.dtype[np.bool_]]", tuple[float, float], float, float
-]
+Print = tuple[Box, Bits, tuple[float, float], float, float, tuple[float, float, float]]
+_WHITE, _ETCHED = (0.56, 0.58, 0.57), (0.31, 0.31, 0.31)
+
+
+def _matrix_code() -> Bits:
+    """The type of the plate as a matrix code, the same on all plates: (14, 14) bool."""
+    matrix = np.random.default_rng(2106).random((14, 14)) < 0.5
+    # Two solid sides to find it, two dotted ones to count.
+    matrix[:, 0], matrix[-1], matrix[0], matrix[:, -1] = True, True, False, False
+    matrix[0, ::2], matrix[1::2, -1] = True, True
+    return matrix
 
 
 def _prints(rng: np.random.Generator) -> list[Print]:
-    """What is printed on the cathode: area, dots, origin, pitch and radius in units."""
-    serial = "".join(str(digit) for digit in rng.integers(0, 10, 8))
-    code = f"BL-{serial}"
-    batch = f"{'ABCDEFHK'[rng.integers(8)]}{rng.integers(10, 99)}-{rng.integers(1000, 9999)}"
-    matrix = rng.random((14, 14)) < 0.5
-    # Like a data matrix code: two solid sides to find it, two dotted ones to count.
-    matrix[:, 0], matrix[-1], matrix[0], matrix[:, -1] = True, True, False, False
-    matrix[0, ::2], matrix[1::2, -1] = True, True
-    grid = np.ones((7, 12), bool)
+    """What is on the cathode: area, dots, origin, pitch and radius in units, and colour."""
+    serial = "".join(str(digit) for digit in rng.integers(0, 10, 6))
     return [
-        ((40, 838, 200, 864), text_bits(code), (47, 842), 2.2, 1.05),
-        ((110, 876, 200, 902), text_bits(batch), (116, 880), 1.7, 0.8),
-        ((40, 874, 112, 946), matrix, (46, 878), 4.2, 1.75),
-        ((40, 960, 200, 1080), grid, (48, 970), 12.0, 2.1),
+        ((40, 838, 200, 864), text_bits("BL-2170-C+"), (51, 842), 2.3, 1.1, _WHITE),
+        ((110, 876, 200, 902), text_bits(serial), (122, 884), 2.0, 0.95, _ETCHED),
+        ((40, 874, 112, 946), _matrix_code(), (46, 878), 4.2, 1.75, _WHITE),
+        ((40, 960, 200, 1080), np.ones((7, 12), bool), (48, 970), 12.0, 2.1, _WHITE),
     ]
 
 
@@ -293,7 +294,7 @@ def _engrave(rgb: Array, xs: Array, ys: Array, bars: list[Box], scale: float) ->
     right, bottom = (max(bar[side] for bar in bars) + 2 for side in (2, 3))
     columns, rows = _window(xs, left, right), _window(ys, top, bottom)
     distance = np.minimum.reduce([box_distance(xs[columns], ys[rows], bar) for bar in bars])
-    blend(rgb[:, rows, columns], (0.12, 0.10, 0.09), np.float32(0.75) * cover(distance, scale))
+    blend(rgb[:, rows, columns], (0.12, 0.10, 0.09), np.float32(0.6) * cover(distance, scale))
 
 
 def _finish(rgb: Array, xs: Array, ys: Array) -> None:
@@ -316,7 +317,7 @@ def _marks(rng: np.random.Generator, rgb: Array, scale: float) -> None:
     left, top, right, bottom = BODY
     for _ in range(rng.poisson(16)):
         x, y = rng.uniform((left, top), (right, bottom))
-        radius, strength = rng.uniform(0.4, 0.9), rng.normal(0, 0.11)
+        radius, strength = rng.uniform(0.4, 0.8), float(np.clip(rng.normal(0, 0.08), -0.15, 0.15))
         _spot(
             rgb, (x, y), radius + 2, scale, lambda away, r=radius: cover(away - r, scale), strength
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 Array = NDArray[np.float32]
+Bits = NDArray[np.bool_]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in units
 
 # Columns of a 5×7 dot-matrix font, as ink-jet coders print it; the lowest bit is the top row.
@@ -95,7 +96,7 @@ def smooth_noise(rng: np.random.Generator, cells: tuple[int, int], shape: tuple[
     return resized(rng.standard_normal(cells, np.float32), shape)
 
 
-def text_bits(text: str) -> NDArray[np.bool_]:
+def text_bits(text: str) -> Bits:
     """A line of text in dots, (7, 6 n - 1) bool; a letter that the font lacks is a blank."""
     columns = np.zeros((6 * len(text), 7), bool)
     for place, letter in enumerate(text):
@@ -107,7 +108,7 @@ def text_bits(text: str) -> NDArray[np.bool_]:
 def dots(
     xs: Array,
     ys: Array,
-    bits: NDArray[np.bool_],
+    bits: Bits,
     origin: tuple[float, float],
     pitch: float,
     radius: float,
