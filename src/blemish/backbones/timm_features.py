@@ -137,7 +137,8 @@ def _load_weights(network: Any, name: str, path: Path) -> None:
     else:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
         tensors = tensors.get("state_dict", tensors.get("model", tensors))
-    wanted = network.state_dict()
+    # Counters of training steps are not weights; many files leave them out.
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("batches_tracked")}
     missing = sorted(set(wanted) - set(tensors))
     if missing:
         raise OptionError(
@@ -150,4 +151,4 @@ def _load_weights(network: Any, name: str, path: Path) -> None:
             f"{path} does not fit {name}: {wrong[0]} has the shape {tuple(tensors[wrong[0]].shape)}"
             f", {tuple(wanted[wrong[0]].shape)} is needed."
         )
-    network.load_state_dict({k: tensors[k] for k in wanted}, strict=True)
+    network.load_state_dict({**network.state_dict(), **{k: tensors[k] for k in wanted}})
