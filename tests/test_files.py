@@ -3,6 +3,7 @@ import stat
 
 import pytest
 
+from blemish.errors import OptionError
 from blemish.files import write_atomically
 
 
@@ -37,3 +38,12 @@ def test_the_file_has_the_permissions_of_any_other_file(tmp_path):
     (tmp_path / "usual").write_text("")
     written = write_atomically(tmp_path / "a", "")
     assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+
+
+def test_a_lone_surrogate_from_a_file_name_does_not_stop_the_write(tmp_path):
+    assert write_atomically(tmp_path / "x.csv", "a\udcffb").read_text() == "a\\udcffb"
+
+
+def test_a_folder_is_refused_with_the_next_step(tmp_path):
+    with pytest.raises(OptionError, match="is a folder; give the name of a file"):
+        write_atomically(tmp_path, "text")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final, overload
 
@@ -27,30 +27,18 @@ from blemish.errors import (
     OptionError,
     UnknownNameError,
 )
+from blemish.fitted import Fitted
 from blemish.images import read_image
-from blemish.maps import Post, find_regions
+from blemish.maps import find_regions
 from blemish.methods.base import Method, Run
 from blemish.model_file import ModelFile, read_model_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
-from blemish.preprocess import Geometry
 from blemish.samples import Samples
 from blemish.settings import Settings, make_geometry, split_options
 from blemish.types import Image, Prediction
 
 ImageSource = str | Path | bytes | NDArray[np.generic]
 SHAPES_LOOKED_AT = 16  # `image_size=auto` looks at this many images
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """What fit leaves behind."""
-
-    pipeline: Pipeline
-    calibration: Calibration
-    learned: tuple[str, ...]  # digests of the images that the method learned from
-    calibrated: tuple[str, ...]  # digests of the calibration images
-    data: Mapping[str, Any]
-    history: Mapping[str, list[float]]
 
 
 @final
@@ -89,7 +77,7 @@ class Detector:
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
         check_rate(self.false_alarms)
-        self._fitted: _Fitted | None = None
+        self._fitted: Fitted | None = None
 
     # ------------------------------------------------------------------ learning
 
@@ -184,7 +172,7 @@ class Detector:
             builder.add(found.score, record.group, found.anomaly_map, found.valid)
             run.progress("calibration", done, len(data))
         card = {"name": name, "learned": len(learned), "calibration": len(data)}
-        self._fitted = _Fitted(
+        self._fitted = Fitted(
             pipeline,
             builder.build(),
             learned,
@@ -199,8 +187,8 @@ class Detector:
     @overload
     def predict(self, images: ImageSource) -> Prediction: ...
     @overload
-    def predict(self, images: Sequence[ImageSource]) -> list[Prediction]: ...
-    def predict(self, images: ImageSource | Sequence[ImageSource]) -> Prediction | list[Prediction]:
+    def predict(self, images: list[ImageSource]) -> list[Prediction]: ...
+    def predict(self, images: ImageSource | list[ImageSource]) -> Prediction | list[Prediction]:
         """Judge one image, or several. Nothing is written.
 
         Args:
@@ -210,9 +198,9 @@ class Detector:
         Returns:
             One :class:`blemish.Prediction`, or a list.
         """
-        if isinstance(images, str | Path | bytes | np.ndarray):
-            return next(self.predict_each([images]))
-        return list(self.predict_each(images))
+        if isinstance(images, list):
+            return list(self.predict_each(images))
+        return next(self.predict_each([images]))
 
     def predict_each(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
         """Judge any number of images in order, reading ahead, in bounded memory."""
@@ -313,7 +301,7 @@ class Detector:
             "versions": {"blemish": blemish.__version__, "python": platform.python_version()},
         }
 
-    def _need_fit(self) -> _Fitted:
+    def _need_fit(self) -> Fitted:
         if self._fitted is None:
             raise NotFittedError(
                 f"This {self.method_name} detector has not learned anything: call fit(data), or "
@@ -343,19 +331,7 @@ class Detector:
             ModelFileError: The file cannot be written; an old one is left as it was.
         """
         fitted = self._need_fit()
-        state, arrays = fitted.pipeline.method.state()
-        header = {
-            **self.card(),
-            "state": state,
-            "learned": list(fitted.learned),
-            "calibrated": list(fitted.calibrated),
-            "history": {name: list(values) for name, values in fitted.history.items()},
-        }
-        stored = {f"method.{name}": array for name, array in arrays.items()}
-        stored |= {f"calibration.{k}": v for k, v in fitted.calibration.arrays().items()}
-        if fitted.pipeline.geometry.roi is not None:
-            stored["roi"] = fitted.pipeline.geometry.roi
-        write_model_file(path, ModelFile(header, stored))
+        write_model_file(path, fitted.to_file(self.card()))
         return Path(path)
 
     @classmethod
@@ -380,20 +356,5 @@ class Detector:
         detector.false_alarms = float(header["decision"]["false_alarms"])
         detector.pixel_false_alarms = header["decision"]["pixel_false_alarms"]
         method = detector._method_class(detector.options)
-        method.restore(header["state"], _part(content, "method."))
-        geometry = Geometry.from_json(header["geometry"], content.arrays.get("roi"))
-        detector._fitted = _Fitted(
-            Pipeline(
-                geometry, method, Post.from_json(header["post"]), detector.settings.batch_size
-            ),
-            Calibration(**_part(content, "calibration.")),
-            tuple(header["learned"]),
-            tuple(header["calibrated"]),
-            header["data"],
-            header["history"],
-        )
+        detector._fitted = Fitted.from_file(content, method, detector.settings.batch_size)
         return detector
-
-
-def _part(content: ModelFile, prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in content.arrays.items() if k.startswith(prefix)}

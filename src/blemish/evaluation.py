@@ -131,53 +131,15 @@ def evaluate(
             "folders."
         )
     _refuse_shared_groups(data, test)
-    gallery = _Gallery(examples)
-    pixels = PixelMetrics(
-        pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed
+    seen = _Observations(
+        PixelMetrics(pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed),
+        _Gallery(examples),
     )
-    digests: dict[str, str] = {}
-    results = []
-    for record, prediction in zip(test, _predict(detector, test, digests), strict=True):
-        shape = (prediction.anomaly_map.shape[0], prediction.anomaly_map.shape[1])
-        truth = test.mask(record, shape)
-        valid = detector.pipeline.geometry.image_valid(detector.pipeline.geometry.layout(shape))
-        pixels.add(
-            prediction.anomaly_map, truth, valid, record.key, record.group, prediction.defective
-        )
-        result = _result(record, prediction)
-        gallery.offer(result, prediction, truth, valid)
-        results.append(result)
+    for record, prediction in zip(test, _predict(detector, test, seen.digests), strict=True):
+        seen.add(detector, test, record, prediction)
         on_prediction(record, prediction)
-        progress("test", len(results), len(test))
-    predicted = time.perf_counter()
-    scores = [r.score for r in results]
-    defective = [r.defective for r in results]
-    figures = (
-        image_figures(
-            scores, defective, [r.flagged for r in results], [r.group for r in results], seed
-        )
-        | pixels.figures()
-    )
-    misses, false_alarms, hits = gallery.examples(test)
-    return Evaluation(
-        detector=detector.card(),
-        data=_data_card(test, digests),
-        figures=figures,
-        curves=image_curves(scores, defective) | pixels.curves(),
-        images=tuple(results),
-        misses=misses,
-        false_alarms=false_alarms,
-        hits=hits,
-        calibration_scores=tuple(float(s) for s in detector.calibration.scores),
-        threshold=detector.threshold,
-        false_alarms_asked=detector.false_alarms,
-        seconds={
-            "predict": predicted - started,
-            "figures": time.perf_counter() - predicted,
-            "predict_per_image": (predicted - started) / len(results),
-        },
-        notes=(*pixels.notes, *test.warnings),
-    )
+        progress("test", len(seen.results), len(test))
+    return seen.evaluation(data, seed, time.perf_counter() - started)
 
 
 def _refuse_shared_groups(data: DataSet, test: DataSet) -> None:
@@ -206,18 +168,6 @@ def _predict(detector: Detector, test: DataSet, digests: dict[str, str]) -> Any:
     return map(detector.decide, detector.pipeline.analyse(test, read))
 
 
-def _result(record: Record, prediction: Prediction) -> ImageResult:
-    return ImageResult(
-        key=record.key,
-        defective=record.defective,
-        defect_type=record.defect_type,
-        group=record.group,
-        score=prediction.score,
-        p_value=prediction.p_value,
-        flagged=prediction.defective,
-    )
-
-
 def _data_card(test: DataSet, digests: Mapping[str, str]) -> dict[str, Any]:
     types = sorted({r.defect_type for r in test})
     lines = sorted(f"{r.key}\t{r.defect_type}\t{digests[r.key]}" for r in test)
@@ -229,6 +179,66 @@ def _data_card(test: DataSet, digests: Mapping[str, str]) -> dict[str, Any]:
         "groups": len({r.group for r in test}),
         "test_fingerprint": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32],
     }
+
+
+@dataclass
+class _Observations:
+    """What is kept of the test images that went by."""
+
+    detector: Detector
+    test: DataSet
+    pixels: PixelMetrics
+    gallery: _Gallery
+    results: list[ImageResult] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def add(self, record: Record, prediction: Prediction) -> None:
+        result = ImageResult(
+            key=record.key,
+            defective=record.defective,
+            defect_type=record.defect_type,
+            group=record.group,
+            score=prediction.score,
+            p_value=prediction.p_value,
+            flagged=prediction.defective,
+        )
+        shape = (prediction.anomaly_map.shape[0], prediction.anomaly_map.shape[1])
+        truth = self.test.mask(record, shape)
+        geometry = self.detector.pipeline.geometry
+        valid = geometry.image_valid(geometry.layout(shape))
+        self.pixels.add(
+            prediction.anomaly_map, truth, valid, record.key, record.group, prediction.defective
+        )
+        self.gallery.offer(result, prediction, truth, valid)
+        self.results.append(result)
+
+    def evaluation(self, data: DataSet, seed: int, seconds: float) -> Evaluation:
+        started = time.perf_counter()
+        detector, scores = self.detector, [r.score for r in self.results]
+        defective = [r.defective for r in self.results]
+        flagged = [r.flagged for r in self.results]
+        groups = [r.group for r in self.results]
+        figures = image_figures(scores, defective, flagged, groups, seed) | self.pixels.figures()
+        misses, false_alarms, hits = self.gallery.examples(self.test)
+        return Evaluation(
+            detector=detector.card(),
+            data=_data_card(self.test, self.digests),
+            figures=figures,
+            curves=image_curves(scores, defective) | self.pixels.curves(),
+            images=tuple(self.results),
+            misses=misses,
+            false_alarms=false_alarms,
+            hits=hits,
+            calibration_scores=tuple(float(s) for s in detector.calibration.scores),
+            threshold=detector.threshold,
+            false_alarms_asked=detector.false_alarms,
+            seconds={
+                "predict": seconds,
+                "figures": time.perf_counter() - started,
+                "predict_per_image": seconds / len(self.results),
+            },
+            notes=(*self.pixels.notes, *data.warnings),
+        )
 
 
 class _Gallery:

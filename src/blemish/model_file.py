@@ -5,10 +5,7 @@ The layout is documented in docs/model-file.md. Nothing in it is ever executed.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from blemish.errors import ModelFileError
+from blemish.files import write_atomically
 
 SCHEMA = 1
 KEY = "blemish"
@@ -51,26 +49,13 @@ def write_model_file(path: str | Path, content: ModelFile) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in content.arrays.items()}
     header = {**content.header, "schema": SCHEMA}
     data = save(arrays, metadata={KEY: json.dumps(header, allow_nan=False)})
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as opened:
-            temporary = Path(opened.name)
-            opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
-        _check_same(read_model_file(temporary), arrays, path)
-        os.replace(temporary, path)
+        write_atomically(path, data, check=lambda written: _check_same(written, arrays))
     except OSError as error:
         raise ModelFileError(
             f"{path} cannot be written: {error}. Nothing was changed; choose a folder that exists, "
             "may be written to and has room."
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def read_model_file(path: str | Path) -> ModelFile:
@@ -113,7 +98,8 @@ def _parse_header(text: str, path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def _check_same(written: ModelFile, arrays: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+def _check_same(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    written = read_model_file(path)
     for name, array in arrays.items():
         again = written.arrays.get(name)
         if again is None or again.dtype != array.dtype or again.tobytes() != array.tobytes():

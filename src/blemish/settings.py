@@ -86,7 +86,7 @@ def make_geometry(
     left, top, right, bottom = settings.crop
     size = _parse_size(settings.image_size)
     if size is None:
-        cropped = [(h * (bottom - top), w * (right - left)) for h, w in shapes]
+        cropped = [(round(h * (bottom - top)), round(w * (right - left))) for h, w in shapes]
         size = default_size or auto_size(cropped)
     fit: Fit = "stretch" if settings.fit == "stretch" else "pad"
     return Geometry(

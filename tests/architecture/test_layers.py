@@ -27,6 +27,7 @@ LAYERS = [
     {"methods"},
     {"calibration", "pipeline", "settings"},
     {"model_file"},
+    {"fitted"},
     {"detector"},
     {"metrics"},
     {"explanation"},

@@ -134,7 +134,8 @@ def _responses(level: int) -> int:
 def _lightness_filters() -> NDArray[np.float32]:
     """(9, 1, 7, 7): even Gabor filters, odd ones, and one centre-surround; sum 0, unit gain."""
     y, x = _grid()
-    even, odd = [], []
+    even: list[NDArray[Any]] = []
+    odd: list[NDArray[Any]] = []
     for k in range(ORIENTATIONS):
         angle = np.pi * k / ORIENTATIONS
         across, along = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from blemish import __version__
 from blemish.errors import OptionError
 from blemish.evaluation import Evaluation
+from blemish.files import write_atomically
 from blemish.reporting.examples import Shown, scale_bar, sections
-from blemish.reporting.files import write_text
 from blemish.reporting.headline import summary, tiles
 from blemish.reporting.score_charts import calibration_picture, curve_charts, score_histogram
 from blemish.reporting.tables import card_groups, duration_rows, figure_rows, type_rows
@@ -54,7 +54,7 @@ def write_report(
         OptionError: `pictures_per_section` is negative, or `path` is a folder.
         ImageError: The map or the mask of an example is not of the size of its image.
     """
-    return write_text(
+    return write_atomically(
         path, render(evaluation, pictures_per_section=pictures_per_section, command=command)
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blemish.evaluation import Evaluation
-from blemish.reporting.files import write_text
+from blemish.files import write_atomically
 
 EVALUATION_SCHEMA = "blemish.evaluation/1"
 # A spreadsheet takes a cell that begins with one of these for a formula, and runs it.
@@ -42,9 +42,9 @@ def write_results(evaluation: Evaluation, folder: Path) -> list[Path]:
     """
     text = json.dumps(to_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     return [
-        write_text(folder / "metrics.json", text + "\n"),
-        write_text(folder / "metrics.csv", figures_csv(evaluation)),
-        write_text(folder / "images.csv", images_csv(evaluation)),
+        write_atomically(folder / "metrics.json", text + "\n"),
+        write_atomically(folder / "metrics.csv", figures_csv(evaluation)),
+        write_atomically(folder / "images.csv", images_csv(evaluation)),
     ]
 
 

@@ -1,0 +1,75 @@
+"""What fitting leaves behind, and how it goes into a model file and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.calibration import Calibration
+from blemish.maps import Post
+from blemish.methods.base import Method
+from blemish.model_file import ModelFile
+from blemish.pipeline import Pipeline
+from blemish.preprocess import Geometry
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted method with all that its decisions rest on.
+
+    Attributes:
+        pipeline: Geometry, method and post steps.
+        calibration: Scores of the held-out good images.
+        learned: Digests of the images that the method learned from.
+        calibrated: Digests of the calibration images.
+        data: Name of the data set and counts; plain JSON values.
+        history: Curves of the training, name to values.
+    """
+
+    pipeline: Pipeline
+    calibration: Calibration
+    learned: tuple[str, ...]
+    calibrated: tuple[str, ...]
+    data: Mapping[str, Any]
+    history: Mapping[str, list[float]]
+
+    def to_file(self, card: Mapping[str, Any]) -> ModelFile:
+        """Everything as header and arrays; `card` becomes part of the header."""
+        state, arrays = self.pipeline.method.state()
+        header = {
+            **card,
+            "state": state,
+            "learned": list(self.learned),
+            "calibrated": list(self.calibrated),
+            "history": {name: list(values) for name, values in self.history.items()},
+        }
+        stored = {f"method.{name}": array for name, array in arrays.items()}
+        stored |= {f"calibration.{k}": v for k, v in self.calibration.arrays().items()}
+        if self.pipeline.geometry.roi is not None:
+            stored["roi"] = self.pipeline.geometry.roi
+        return ModelFile(header, stored)
+
+    @classmethod
+    def from_file(cls, content: ModelFile, method: Method, batch_size: int) -> Fitted:
+        """Read back what :meth:`to_file` gave into a fresh method object."""
+        header, roi = content.header, content.arrays.get("roi")
+        method.restore(header["state"], _part(content, "method."))
+        geometry = Geometry.from_json(
+            header["geometry"], None if roi is None else np.asarray(roi, bool)
+        )
+        return cls(
+            Pipeline(geometry, method, Post.from_json(header["post"]), batch_size),
+            Calibration(**_part(content, "calibration.")),
+            tuple(header["learned"]),
+            tuple(header["calibrated"]),
+            header["data"],
+            header["history"],
+        )
+
+
+def _part(content: ModelFile, prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in content.arrays.items() if k.startswith(prefix)}
