@@ -131,12 +131,12 @@ def evaluate(
             "folders."
         )
     _refuse_shared_groups(data, test)
-    seen = _Observations(
-        PixelMetrics(pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed),
-        _Gallery(examples),
+    pixels = PixelMetrics(
+        pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed
     )
+    seen = _Observations(detector, test, pixels, _Gallery(examples))
     for record, prediction in zip(test, _predict(detector, test, seen.digests), strict=True):
-        seen.add(detector, test, record, prediction)
+        seen.add(record, prediction)
         on_prediction(record, prediction)
         progress("test", len(seen.results), len(test))
     return seen.evaluation(data, seed, time.perf_counter() - started)
