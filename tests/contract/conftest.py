@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -80,16 +81,29 @@ def no_network(*arguments: object, **named: object) -> None:
     raise AssertionError(f"fitting reached for the network: {arguments}")
 
 
-@pytest.fixture(scope="package", autouse=True)
-def mock_is_registered() -> Iterator[None]:
+@contextmanager
+def mock_registered() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry._foreign("methods"), MOCK.name, MOCK)
+        yield patch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mock_is_registered() -> Iterator[None]:
+    with mock_registered():
         yield
 
 
-@pytest.fixture(scope="package", params=[*registry.names("methods"), MOCK.name])
-def case(request: pytest.FixtureRequest, mock_is_registered: None) -> Case:
-    name = request.param
+@pytest.fixture(scope="session", params=[*registry.names("methods"), MOCK.name])
+def case(request: pytest.FixtureRequest) -> Case:
+    with mock_registered() as patch:
+        for call in ("getaddrinfo", "create_connection"):
+            patch.setattr(socket, call, no_network)
+        patch.setattr(socket.socket, "connect", no_network)
+        return fit_case(request.param)
+
+
+def fit_case(name: str) -> Case:
     try:
         method = registry.get("methods", name)
     except MissingExtraError as error:
@@ -97,16 +111,12 @@ def case(request: pytest.FixtureRequest, mock_is_registered: None) -> Case:
     data = plates(marked=0 if method.supervision == "normal" else 4)
     detector = make(name)
     before = surroundings()
-    with pytest.MonkeyPatch.context() as patch:
-        for call in ("getaddrinfo", "create_connection"):
-            patch.setattr(socket, call, no_network)
-        patch.setattr(socket.socket, "connect", no_network)
-        detector.fit(data)
-        scores = [p.score for p in detector.predict(images(data.select("test")))]
+    detector.fit(data)
+    scores = [p.score for p in detector.predict(images(data.select("test")))]
     return Case(name, method, data, detector, scores, before, surroundings())
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def fresh_process() -> Iterator[Callable[[Path, Path], list[float]]]:
     """Scores of a model file in another process, one for all tests: starting one is slow."""
     paths = [str(TESTS), str(Path(blemish.__file__).parent.parent)]
