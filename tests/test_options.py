@@ -85,7 +85,7 @@ def test_a_wrong_value_is_refused_by_name(name, text, message):
 
 
 def test_an_unknown_option_offers_the_nearest():
-    with pytest.raises(UnknownNameError, match="'sizes'[.] Did you mean 'size'"):
+    with pytest.raises(UnknownNameError, match=r"'sizes'[.] Did you mean 'size'"):
         build(sizes=3)
 
 

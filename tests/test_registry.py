@@ -25,9 +25,7 @@ def test_helpers_are_not_names():
 
 
 def test_an_unknown_name_offers_the_nearest():
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown data set 'mvtec'\. Did you mean 'mvtec_ad'"
-    ):
+    with pytest.raises(UnknownNameError, match=r"data set 'mvtec'\. Did you mean 'mvtec_ad'"):
         registry.get("datasets", "mvtec")
 
 
