@@ -32,6 +32,11 @@ class ImageLog:
         self._numbers: dict[str, int] = {}  # filled when a second pass asks
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Name of each image, in the order in which they were added."""
+        return tuple(self._keys)
+
+    @property
     def count(self) -> int:
         """Images added, without those left out."""
         return len(self._keys)

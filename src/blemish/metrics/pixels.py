@@ -9,7 +9,7 @@ threshold are exact. See ``docs/metrics.md`` for the formulas and the proof.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,18 @@ from blemish.metrics.rank_summary import BUFFER, EXACT_TOP, STEP, RankSummary
 from blemish.metrics.regions import find_regions, good_pixels
 
 CURVE_POINTS = 200
+
+
+class RegionTable(NamedTuple):
+    """Regions of a test set.
+
+    Attributes:
+        names: Key of the image and area in pixels of each region.
+        scores: (R,) float64, AUPRO of each region by itself.
+    """
+
+    names: tuple[tuple[str, int], ...]
+    scores: NDArray[np.float64]
 
 
 class PixelMetrics:
@@ -182,6 +194,23 @@ class PixelMetrics:
             self._anomalous.areas,
             self._anomalous.images,
         )
+
+    def regions(self, limit: float) -> RegionTable:
+        """AUPRO of each region by itself, in the order of the names of their images.
+
+        Args:
+            limit: Largest false-positive rate, in (0, 1].
+
+        Raises:
+            MetricError: There are no pixel figures; the reason is given.
+        """
+        pooled = self.pooled()
+        if isinstance(pooled, str):
+            raise MetricError(f"There is no AUPRO: {pooled}.")
+        images = [self.log.keys[number] for number in pooled.images]
+        scores = pooled.region_scores(limit)[0]
+        order = sorted(range(len(images)), key=images.__getitem__)  # stable: regions keep theirs
+        return RegionTable(tuple((images[n], int(pooled.areas[n])) for n in order), scores[order])
 
     @property
     def images(self) -> int:
