@@ -21,5 +21,12 @@ def test_long_curves_keep_their_ends_and_their_steep_start(points):
         assert sum(0 < value < 1 for value in short_y) >= points // 3
 
 
+def test_a_curve_that_lingers_at_its_end_stays_short():
+    x = np.append(np.linspace(0, 1, 300), np.ones(5))
+    short_x, _ = thin_out(x, x, 100)
+    assert len(short_x) <= 100
+    assert (short_x[0], short_x[-1]) == (0, 1)
+
+
 def test_a_curve_that_does_not_move_keeps_its_ends():
     assert thin_out(np.zeros(300), np.ones(300)) == ([0, 0], [1, 1])

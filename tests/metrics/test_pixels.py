@@ -153,6 +153,16 @@ def test_merging_two_accumulators_is_one_over_both(make, cut):
     assert merged.curves() == whole.curves()
 
 
+def test_arrays_rebuild_the_same_state(make):
+    maps, truths = make()
+    for threshold in (None, 0.8):
+        metrics = metrics_of(maps, truths, pixel_threshold=threshold, replicates=20)
+        metrics.add(maps[0], None, key="unmarked")
+        again = PixelMetrics.from_arrays(metrics.to_arrays())
+        assert again.figures() == metrics.figures()
+        assert (again.settings, again.notes) == (metrics.settings, metrics.notes)
+
+
 PART = """
 import sys
 import numpy as np
@@ -365,6 +375,12 @@ def test_bad_input_is_named_and_changes_nothing(values, truth, valid, message):
 def test_a_limit_outside_0_to_1_is_refused(limit):
     with pytest.raises(MetricError, match="FPR limit"):
         PixelMetrics((limit,))
+
+
+def test_every_region_is_large_enough_for_an_area_of_one(make):
+    assert not any("_min" in name for name in metrics_of(*make(), min_areas=(0, 1)).figures())
+    figure = metrics_of(*make(), min_areas=(999,)).figures()["aupro_0.30_min999"]
+    assert (figure.value, figure.reason) == (None, "no region has 999 pixels or more")
 
 
 def test_an_image_counts_once():
