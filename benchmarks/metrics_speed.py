@@ -106,7 +106,7 @@ def run_blemish(count: int, seed: int) -> dict[str, Any]:
         "second_pass_seconds": exact_seconds,
         "state_mb": state / 1e6,
         "state_of_anomalous_pixels_mb": anomalous * 8 / 1e6,
-        "figures": {name: figure.to_json() for name, figure in known.items()},
+        "figures": {name: known[name].to_json() for name in list(known)[:11]},
         "largest_bound": max(figure.bound for figure in known.values()),
         "largest_error_seen": max(errors.values()),
     }

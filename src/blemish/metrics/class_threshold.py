@@ -38,7 +38,7 @@ class ClassThreshold:
 
     def __init__(self, given: float | None = None):
         self.given = given is not None
-        self._given = given
+        self._given = None if given is None else float(np.float32(given))
         self._count = 0
         self._mean = 0.0
         self._squares = 0.0  # sum of squared distances from the mean
@@ -48,12 +48,12 @@ class ClassThreshold:
 
     @property
     def threshold(self) -> float | None:
-        """The threshold; None before any pixel was seen."""
+        """The threshold, rounded to float32 as the maps are; None before any pixel was seen."""
         if self._given is not None:
             return self._given
         if not self._count:
             return None
-        return self._mean + math.sqrt(self._squares / self._count)
+        return float(np.float32(self._mean + math.sqrt(self._squares / self._count)))
 
     def see(self, values: Values) -> None:
         """Let the valid pixels (n,) float32 of an image count towards mean and deviation."""

@@ -66,9 +66,12 @@ def explain(anomaly_map: Map, truth: Mask, valid: Mask) -> ExplainedImage:
 
 
 def own_threshold(values: Values) -> float:
-    """Mean + population standard deviation of the valid pixels (n,) of one image."""
+    """Mean + population standard deviation of the valid pixels (n,) of one image.
+
+    Rounded to float32, so that it means the same to an array and to a search in it.
+    """
     mean, variance = moments(values)
-    return mean + math.sqrt(variance)
+    return float(np.float32(mean + math.sqrt(variance)))
 
 
 def moments(values: Values) -> tuple[float, float]:
