@@ -37,7 +37,7 @@ from blemish.types import Image, Mask
 
 FRAME = (0, 0, WIDTH, HEIGHT)
 MM_PER_UNIT = 0.15
-MAX_SHIFT, MAX_TURN = 1.5, 0.4  # pixels and degrees: the plate stays inside the frame
+MAX_SHIFT, MAX_TURN = 1.2, 0.35  # pixels and degrees: the plate stays inside the frame
 TEST_SHARE = 60 / 207  # of the good plates
 _PLATE, _POSE, _SHOT, _DEFECT = range(4)  # random streams of one plate
 

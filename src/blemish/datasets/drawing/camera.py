@@ -167,7 +167,7 @@ def table(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     """Dark background of the plate view, (h, w, 3) uint8."""
     level = rng.uniform(0.8, 1.25)
     cloud = 1 + 0.12 * smooth_noise(rng, (12, 4), shape)
-    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.092, 0.097, 0.108)]
+    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.105, 0.111, 0.124)]
     return np.asarray(Pillow.merge("RGB", bands))
 
 

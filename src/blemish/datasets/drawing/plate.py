@@ -77,21 +77,25 @@ def draw_plate(rng: np.random.Generator, scale: float = 1.0) -> Canvas:
         drawer = _REGION_DRAWERS[name]
         drawer(np.random.default_rng(seed), rgb[:, rows], xs, ys[rows], scale)
     _finish(rgb, xs, ys)
+    outline, rim = _outline(scale)
+    rgb *= rim
     _marks(np.random.default_rng(seeds[3]), rgb, scale)
-    return Canvas(rgb, _outline(scale).copy(), scale)
+    return Canvas(rgb, outline.copy(), scale)
 
 
 @lru_cache(maxsize=1)
-def _outline(scale: float) -> Array:
-    return outline_cover(centres(0, WIDTH, scale), centres(0, HEIGHT, scale), scale)
+def _outline(scale: float) -> tuple[Array, Array]:
+    """Coverage of the plate (H, W), and how its rounded rim loses light (H, W)."""
+    distance = outline_distance(centres(0, WIDTH, scale), centres(0, HEIGHT, scale))
+    return cover(distance, scale), 1 - np.float32(0.72) * np.exp(
+        -((np.minimum(distance, 0) / 2.6) ** 2)
+    )
 
 
-def outline_cover(xs: Array, ys: Array, scale: float) -> Array:
-    """Share of each pixel that body and tabs cover, (h, w) in [0, 1]."""
-    distance = box_distance(xs, ys, BODY, 7)
-    for tab in TABS:
-        distance = np.minimum(distance, box_distance(xs, ys, tab, 5))
-    return cover(distance, scale)
+def outline_distance(xs: Array, ys: Array) -> Array:
+    """Signed distance in units to the outline of body and tabs, (h, w)."""
+    distances = [box_distance(xs, ys, BODY, 12), *(box_distance(xs, ys, tab, 9) for tab in TABS)]
+    return np.minimum.reduce(distances)
 
 
 def panel_cover(xs: Array, ys: Array, region: str, scale: float) -> Array:
@@ -186,9 +190,7 @@ def _anode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
     """Draw copper with a graphite panel, a row of spot welds and two fiducials."""
     _metal(rng, (0.74, 0.455, 0.335), 0.05, rgb, xs)
     _panel(rng, "anode", (0.245, 0.228, 0.22), 0.075, rgb, scale)
-    shift = rng.uniform(-1, 1, 2)
-    for place in range(5):
-        _weld(rgb, xs, ys, (60 + 30 * place + shift[0], 84 + shift[1]), 5.0, scale)
+    _welds(rng, rgb, xs, ys, 84, scale)
     for side in (24, 216):
         _engrave(rgb, xs, ys, _cross((side, 386), 4.5, 0.8), scale)
     _engrave(rgb, xs, ys, [(112, 36.6, 128, 39.4)], scale)
@@ -211,7 +213,7 @@ def _glass(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
         blend(pane, (0.93, 0.96, 1.0), np.float32(strength) * np.exp(-(away**2)))
     blend(part, (0.02, 0.02, 0.03), np.float32(0.6) * groove)
     blend(part, pane, inside)
-    blend(part, (0.88, 0.93, 0.98), np.float32(0.5) * bevel * upper)
+    blend(part, (0.88, 0.93, 0.98), np.float32(0.38) * bevel * upper)
     blend(part, (0.12, 0.15, 0.19), np.float32(0.45) * bevel * (1 - upper))
 
 
@@ -238,8 +240,7 @@ def _cathode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: 
         place = (origin[0] + shift[0], origin[1] + shift[1])
         inked = dots(xs[columns], ys[rows], bits, place, pitch, radius, scale)
         blend(rgb[:, rows, columns], _colour(colour, ink), inked * np.float32(0.92))
-    for place in range(5):
-        _weld(rgb, xs, ys, (60 + 30 * place, 1118), 5.0, scale)
+    _welds(rng, rgb, xs, ys, 1118, scale)
     for side in (24, 216):
         _engrave(rgb, xs, ys, _cross((side, 814), 4.5, 0.8), scale)
     _engrave(rgb, xs, ys, _cross((120, 1162), 8, 1.4), scale)
@@ -269,18 +270,21 @@ def _prints(rng: np.random.Generator) -> list[Print]:
     ]
 
 
-def _weld(
-    rgb: Array, xs: Array, ys: Array, centre: tuple[float, float], radius: float, scale: float
+def _welds(
+    rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, row: float, scale: float
 ) -> None:
-    """Draw a spot weld: a shallow ring lit from the upper left."""
-    columns = _window(xs, centre[0] - 9, centre[0] + 9)
-    rows = _window(ys, centre[1] - 9, centre[1] + 9)
-    dx, dy = xs[columns] - centre[0], (ys[rows] - centre[1])[:, None]
-    away = np.hypot(dx, dy)
-    ring = np.exp(-(((away - radius) / 1.2) ** 2))
-    shade = -(dx + dy) / (away + 1) * 0.2
-    part = rgb[:, rows, columns]
-    part *= (1 + ring * shade - 0.10 * cover(away - radius, scale)).astype(np.float32)
+    """Draw a row of spot welds, shallow rings; how much each of them glints is chance."""
+    shift, glints = rng.uniform(-0.7, 0.7, 2), rng.uniform(0, 1, 5)
+    for place, glint in enumerate(glints):
+        x, y = 60 + 30 * place + shift[0], row + shift[1]
+        columns, rows = _window(xs, x - 9, x + 9), _window(ys, y - 9, y + 9)
+        dx, dy = xs[columns] - x, (ys[rows] - y)[:, None]
+        away = np.hypot(dx, dy)
+        ring = np.exp(-(((away - 5) / 1.2) ** 2))
+        part = rgb[:, rows, columns]
+        part *= 1 - (dx + dy) / (away + 1) * 0.2 * ring - 0.10 * cover(away - 5, scale)
+        spot = np.exp(-((dx + 1.5) ** 2 + (dy + 1.5) ** 2) / 2.2)
+        blend(part, (0.98, 0.97, 0.95), np.float32(glint) * spot)
 
 
 def _cross(centre: tuple[float, float], arm: float, half: float) -> list[Box]:
@@ -298,12 +302,11 @@ def _engrave(rgb: Array, xs: Array, ys: Array, bars: list[Box], scale: float) ->
 
 
 def _finish(rgb: Array, xs: Array, ys: Array) -> None:
-    """Shade the seams between the regions and the rounded long edges of the body."""
+    """Shade the seams between the regions and light the left edge of the body."""
     rows = np.ones_like(ys)
     for seam in (400, 800):
         rows -= 0.55 * np.exp(-(((ys - seam) / 1.1) ** 2))
-    columns = 1 + 0.30 * np.exp(-(((xs - BODY[0] - 1.5) / 1.2) ** 2))
-    columns -= 0.35 * np.exp(-(((xs - BODY[2] + 1.5) / 1.8) ** 2))
+    columns = 1 + 0.25 * np.exp(-(((xs - BODY[0] - 4) / 1.3) ** 2))
     rgb *= (rows[:, None] * columns).astype(np.float32)
 
 
