@@ -12,6 +12,8 @@ from blemish.datasets.drawing.plate import HEIGHT, OUTLINE, WIDTH, Canvas
 from blemish.datasets.drawing.shapes import Array, smooth_noise
 from blemish.types import Image, Mask
 
+_STRIP_PIXELS = 1 << 17  # a strip of float colours then fits a cache
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -128,27 +130,43 @@ def sample_shot(rng: np.random.Generator) -> Shot:
 
 
 def expose(shot: Shot, scene: Image) -> Image:
-    """Photograph a scene (h, w, 3) uint8: light, blur and noise, as uint8."""
+    """Photograph a scene (h, w, 3) uint8: light, blur and noise, as uint8.
+
+    It works in strips of rows, so that a photo of 24 million pixels needs little memory.
+    """
     height, width = scene.shape[:2]
     rng = np.random.default_rng(shot.seed)
     down, across = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
     rows = shot.gain * (1 + shot.slopes[0] * down - shot.slopes[2] * down**2)
-    columns = 1 + shot.slopes[1] * across - shot.slopes[2] * across**2
-    lit = soften(np.ascontiguousarray(scene.transpose(2, 0, 1), np.float32), shot.side)
-    lit *= (rows[:, None] * columns).astype(np.float32)
+    columns = (1 + shot.slopes[1] * across - shot.slopes[2] * across**2).astype(np.float32)
+    image = np.empty_like(scene)
+    step = max(_STRIP_PIXELS // width, 16)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first, last = max(top - 1, 0), min(bottom + 1, height)  # the blur needs the next row
+        strip = np.ascontiguousarray(scene[first:last].transpose(2, 0, 1), np.float32)
+        lit = soften(strip, shot.side)[:, top - first : bottom - first]
+        lit *= rows[top:bottom, None].astype(np.float32) * columns
+        image[top:bottom] = _sense(shot, rng, lit)
+    return image
+
+
+def _sense(shot: Shot, rng: np.random.Generator, lit: Array) -> Image:
+    """Add the noise of the sensor to (3, h, w) in [0, 255] and round, to (h, w, 3) uint8."""
+    shape = lit.shape[1:]
     # Part of the noise is common to the colours, as raw conversion leaves it.
-    common = rng.standard_normal((height, width), np.float32)
+    common = rng.standard_normal(shape, np.float32)
     common *= np.float32(255 * shot.noise)
-    apart = smooth_noise(rng, (height // 2, width // 2), (height, width))
+    apart = smooth_noise(rng, (shape[0] // 2 + 1, shape[1] // 2 + 1), shape)
     apart *= np.float32(128 * shot.noise)
     common += 0.5  # rounds
-    for band, factor, sign in zip(
-        lit, (1 + shot.warmth, 1, 1 - shot.warmth), (1, 0, -1), strict=True
-    ):
-        band *= np.float32(factor)
-        band += common + sign * apart if sign else common
-    bytes_ = np.clip(lit, 0, 255, out=lit).astype(np.uint8)
-    return np.asarray(Pillow.merge("RGB", [Pillow.fromarray(band) for band in bytes_]))
+    lit[0] *= np.float32(1 + shot.warmth)
+    lit[2] *= np.float32(1 - shot.warmth)
+    lit += common
+    lit[0] += apart
+    lit[2] -= apart
+    bands = np.clip(lit, 0, 255, out=lit).astype(np.uint8)
+    return np.asarray(Pillow.merge("RGB", [Pillow.fromarray(band) for band in bands]))
 
 
 def soften(bands: Array, side: float) -> Array:

@@ -140,8 +140,10 @@ def _weight(defect: Defect, xs: Array, ys: Array, scale: float) -> Array:
     else:
         inside = cover((_blob(defect, xs, ys) - 1) * defect.radius, scale)
     if defect.kind == "missing" and not defect.edge:
-        return inside * panel_cover(xs, ys, defect.region, scale)
-    return inside * cover(outline_distance(xs, ys), scale)
+        inside *= panel_cover(xs, ys, defect.region, scale)
+    else:
+        inside *= cover(outline_distance(xs, ys), scale)
+    return inside
 
 
 def _path(defect: Defect) -> Array:
@@ -163,7 +165,8 @@ def _blob(defect: Defect, xs: Array, ys: Array) -> Array:
     outline = np.ones_like(theta)
     for order, (amplitude, phase) in enumerate(defect.waves, 2):
         outline += amplitude * np.cos(order * theta + phase)
-    return (np.hypot(along, across) / (defect.radius * np.maximum(outline, 0.4))).astype(np.float32)
+    away: Array = np.hypot(along, across) / (defect.radius * np.maximum(outline, 0.4))
+    return away.astype(np.float32)
 
 
 def _scratch(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> None:

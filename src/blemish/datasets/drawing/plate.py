@@ -7,7 +7,7 @@ hairlines and smudges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -77,13 +77,12 @@ def draw_plate(rng: np.random.Generator, scale: float = 1.0) -> Canvas:
         drawer = _REGION_DRAWERS[name]
         drawer(np.random.default_rng(seed), rgb[:, rows], xs, ys[rows], scale)
     _finish(rgb, xs, ys)
-    outline, rim = _outline(scale)
+    outline, rim = (_cached_outline if scale == 1 else _outline)(scale)
     rgb *= rim
     _marks(np.random.default_rng(seeds[3]), rgb, scale)
     return Canvas(rgb, outline.copy(), scale)
 
 
-@lru_cache(maxsize=1)
 def _outline(scale: float) -> tuple[Array, Array]:
     """Coverage of the plate (H, W), and how its rounded rim loses light (H, W)."""
     distance = outline_distance(centres(0, WIDTH, scale), centres(0, HEIGHT, scale))
@@ -95,7 +94,8 @@ def _outline(scale: float) -> tuple[Array, Array]:
 def outline_distance(xs: Array, ys: Array) -> Array:
     """Signed distance in units to the outline of body and tabs, (h, w)."""
     distances = [box_distance(xs, ys, BODY, 12), *(box_distance(xs, ys, tab, 9) for tab in TABS)]
-    return np.minimum.reduce(distances)
+    nearest: Array = np.minimum.reduce(distances)
+    return nearest
 
 
 def panel_cover(xs: Array, ys: Array, region: str, scale: float) -> Array:
@@ -103,7 +103,6 @@ def panel_cover(xs: Array, ys: Array, region: str, scale: float) -> Array:
     return cover(box_distance(xs, ys, PANELS[region], PANEL_RADIUS), scale)
 
 
-@lru_cache(maxsize=3)
 def _edge(region: str, scale: float) -> tuple[Box, Array, Array, Array, Array]:
     """Around the panel of a region: box in units, coverage, groove, bevel, share of upper light."""
     left, top, right, bottom = PANELS[region]
@@ -116,7 +115,11 @@ def _edge(region: str, scale: float) -> tuple[Box, Array, Array, Array, Array]:
     return box, cover(distance, scale), groove, bevel, upper
 
 
-def blend(rgb: Array, colour: Array | tuple[float, float, float], weight: Array) -> None:
+# What is the same on all plates is kept at the scale of the plate view; photos differ in scale.
+_cached_outline, _cached_edge = lru_cache(_outline), lru_cache(_edge)
+
+
+def blend(rgb: Array, colour: Array | Sequence[float | np.floating], weight: Array) -> None:
     """Lay a colour over an image (3, h, w) in place; colour (3,) or (3, h, w), weight (h, w)."""
     for band, value in zip(rgb, colour, strict=True):
         band += (value - band) * weight
@@ -167,7 +170,7 @@ def _panel(
     scale: float,
 ) -> None:
     """Lay a dark coated panel with a bevelled edge over the metal."""
-    box, inside, groove, bevel, upper = _edge(region, scale)
+    box, inside, groove, bevel, upper = (_cached_edge if scale == 1 else _edge)(region, scale)
     part = _part(rgb, box, region, scale)
     shape = inside.shape
     light = _brushing(rng, 10, shape) * np.float32(0.8 * rough)
@@ -199,7 +202,7 @@ def _anode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
 def _glass(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: float) -> None:
     """Draw a bezel with a bluish pane, a lattice seen through it and a soft reflection."""
     _metal(rng, (0.20, 0.21, 0.23), 0.05, rgb, xs)
-    box, inside, groove, bevel, upper = _edge("glass", scale)
+    box, inside, groove, bevel, upper = (_cached_edge if scale == 1 else _edge)("glass", scale)
     part = _part(rgb, box, "glass", scale)
     xs, ys = centres(box[0], box[2], scale), centres(box[1], box[3], scale)
     light = _pane_light(rng, xs, ys)
@@ -276,7 +279,7 @@ def _welds(
     """Draw a row of spot welds, shallow rings; how much each of them glints is chance."""
     shift, glints = rng.uniform(-0.7, 0.7, 2), rng.uniform(0, 1, 5)
     for place, glint in enumerate(glints):
-        x, y = 60 + 30 * place + shift[0], row + shift[1]
+        x, y = np.float32(60 + 30 * place + shift[0]), np.float32(row + shift[1])
         columns, rows = _window(xs, x - 9, x + 9), _window(ys, y - 9, y + 9)
         dx, dy = xs[columns] - x, (ys[rows] - y)[:, None]
         away = np.hypot(dx, dy)
@@ -310,46 +313,31 @@ def _finish(rgb: Array, xs: Array, ys: Array) -> None:
     rgb *= (rows[:, None] * columns).astype(np.float32)
 
 
-def _window(coordinates: Array, low: float, high: float) -> slice:
+def _window(coordinates: Array, low: float | np.floating, high: float | np.floating) -> slice:
     """Indices of the sorted coordinates that lie between two values."""
-    return slice(*np.searchsorted(coordinates, (low, high)).tolist())
+    return slice(*np.searchsorted(coordinates, np.array((low, high))).tolist())
 
 
 def _marks(rng: np.random.Generator, rgb: Array, scale: float) -> None:
     """Add what is harmless: dust, faint hairlines along the brushing and soft smudges."""
     left, top, right, bottom = BODY
     for _ in range(rng.poisson(16)):
-        x, y = rng.uniform((left, top), (right, bottom))
-        radius, strength = rng.uniform(0.4, 0.8), float(np.clip(rng.normal(0, 0.08), -0.15, 0.15))
-        _spot(
-            rgb, (x, y), radius + 2, scale, lambda away, r=radius: cover(away - r, scale), strength
-        )
+        x, y, radius = rng.uniform((left, top, 0.4), (right, bottom, 0.8))
+        strength = float(np.clip(rng.normal(0, 0.08), -0.15, 0.15))
+        away, part = _around(rgb, x, y, radius + 2, scale)
+        part += strength * cover(away - radius, scale)
     for _ in range(rng.poisson(2.5)):
-        x, y = rng.uniform((left, top), (right, bottom))
-        radius, strength = rng.uniform(14, 38), rng.normal(0, 0.015)
-        _spot(
-            rgb,
-            (x, y),
-            2.5 * radius,
-            scale,
-            lambda away, r=radius: np.exp(-((away / r) ** 2)),
-            strength,
-        )
+        x, y, radius = rng.uniform((left, top, 14), (right, bottom, 38))
+        away, part = _around(rgb, x, y, 2.5 * radius, scale)
+        part += rng.normal(0, 0.015) * np.exp(-((away / radius) ** 2))
     for _ in range(rng.poisson(4)):
         _hairline(rng, rgb, scale)
 
 
-def _spot(
-    rgb: Array,
-    centre: tuple[float, float],
-    reach: float,
-    scale: float,
-    weight: Callable[[Array], Array],
-    strength: float,
-) -> None:
-    x, y = centre
+def _around(rgb: Array, x: float, y: float, reach: float, scale: float) -> tuple[Array, Array]:
+    """Distance in units from a point, and a view of the drawing around it."""
     xs, ys, part = patch(rgb, (x - reach, y - reach, x + reach, y + reach), scale)
-    part += strength * weight(np.hypot(xs - x, (ys - y)[:, None]))
+    return np.hypot(xs - np.float32(x), (ys - np.float32(y))[:, None]), part
 
 
 def _hairline(rng: np.random.Generator, rgb: Array, scale: float) -> None:
