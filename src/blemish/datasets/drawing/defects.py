@@ -78,7 +78,10 @@ def sample_defect(rng: np.random.Generator, kind: str) -> Defect:
     angle = float(rng.uniform(0, np.pi))
     if kind == "scratch":
         angle = float(rng.uniform(-1, 1)) * 1.1  # away from the brushing, which is vertical
-        strength *= -1 if rng.random() < 0.35 else 1
+        # Dark coatings lose their dark surface: there a scratch is always bright.
+        left, top, right, bottom = PANELS[region]
+        coated = region != "glass" and left < x < right and top < y < bottom
+        strength *= -1 if rng.random() < 0.5 and not coated else 1
     return Defect(kind, region, x, y, radius, angle, stretch, strength, waves, edge)
 
 

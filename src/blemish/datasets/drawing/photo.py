@@ -24,7 +24,7 @@ from blemish.datasets.drawing.camera import (
     to_bytes,
 )
 from blemish.datasets.drawing.defects import Defect, footprint
-from blemish.datasets.drawing.plate import OUTLINE, Canvas
+from blemish.datasets.drawing.plate import BODY, OUTLINE, TABS, Canvas
 from blemish.datasets.drawing.shapes import bend, smooth_noise
 from blemish.types import Image, Mask
 
@@ -112,9 +112,16 @@ def _bench(rng: np.random.Generator, pose: Pose, size: Size) -> Pillow.Image:
     picture = Pillow.merge("RGB", bands)
     for _ in range(rng.integers(7, 13)):
         _add_clutter(rng, picture, coarse)
-    corners = coarse.corners + 2.5 * coarse.scale
-    _shadow(picture, lambda pen: pen.polygon(_flat(corners), fill=150), 5 * coarse.scale)
-    return picture
+    _shadow(picture, lambda pen: _silhouette(pen, coarse), 4 * coarse.scale)
+    return picture.filter(ImageFilter.GaussianBlur(0.7))
+
+
+def _silhouette(pen: ImageDraw.ImageDraw, pose: Pose) -> None:
+    """Fill body and tabs, moved a little away from the light."""
+    for left, top, right, bottom in (BODY, *TABS):
+        points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+        moved = points @ pose.matrix[:2, :2].T + pose.matrix[:2, 2] + 2.5 * pose.scale
+        pen.polygon(_flat(moved), fill=150)
 
 
 def _add_clutter(rng: np.random.Generator, picture: Pillow.Image, pose: Pose) -> None:

@@ -277,7 +277,8 @@ def _welds(
     rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, row: float, scale: float
 ) -> None:
     """Draw a row of spot welds, shallow rings; how much each of them glints is chance."""
-    shift, glints = rng.uniform(-0.7, 0.7, 2), rng.uniform(0, 1, 5)
+    shift = rng.uniform(-0.7, 0.7, 2)
+    glints = rng.uniform(0, 1, 5) ** 3  # mostly dull; one or two shine
     for place, glint in enumerate(glints):
         x, y = np.float32(60 + 30 * place + shift[0]), np.float32(row + shift[1])
         columns, rows = _window(xs, x - 9, x + 9), _window(ys, y - 9, y + 9)
@@ -286,7 +287,7 @@ def _welds(
         ring = np.exp(-(((away - 5) / 1.2) ** 2))
         part = rgb[:, rows, columns]
         part *= 1 - (dx + dy) / (away + 1) * 0.2 * ring - 0.10 * cover(away - 5, scale)
-        spot = np.exp(-((dx + 1.5) ** 2 + (dy + 1.5) ** 2) / 2.2)
+        spot = np.exp(-((dx + 1.5) ** 2 + (dy + 1.5) ** 2) / 4)
         blend(part, (0.98, 0.97, 0.95), np.float32(glint) * spot)
 
 
