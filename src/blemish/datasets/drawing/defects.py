@@ -22,9 +22,9 @@ KINDS = ("scratch", "dent", "stain", "missing")
 # The glass of the plates that this set stands in for has hardly any defects.
 REGION_SHARES = {"anode": 0.43, "glass": 0.12, "cathode": 0.45}
 _SUBSTRATE = {
-    "anode": (0.83, 0.56, 0.41),
+    "anode": (0.78, 0.52, 0.38),
     "glass": (0.93, 0.96, 0.98),
-    "cathode": (0.80, 0.81, 0.82),
+    "cathode": (0.72, 0.73, 0.74),
 }
 
 
@@ -59,10 +59,10 @@ class Defect:
 
 # Ranges of radius, stretch and strength.
 _RANGES = {
-    "scratch": ((16, 34), (2.2, 3.6), (0.2, 0.36)),
-    "dent": ((6.5, 10), (1, 1.4), (0.55, 0.85)),
-    "stain": ((6.5, 10.5), (1, 1.7), (0.5, 0.75)),
-    "missing": ((6, 9), (1, 1.5), (0.8, 0.95)),
+    "scratch": ((18, 36), (2.4, 4.0), (0.2, 0.36)),
+    "dent": ((7.5, 10.5), (1, 1.4), (0.55, 0.85)),
+    "stain": ((7.5, 11.5), (1, 1.7), (0.5, 0.75)),
+    "missing": ((7, 10), (1, 1.5), (0.62, 0.85)),
 }
 
 

@@ -202,6 +202,7 @@ def _anode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
 def _glass(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: float) -> None:
     """Draw a bezel with a bluish pane, a lattice seen through it and a soft reflection."""
     _metal(rng, (0.20, 0.21, 0.23), 0.05, rgb, xs)
+    columns, rows = xs, ys
     box, inside, groove, bevel, upper = (_cached_edge if scale == 1 else _edge)("glass", scale)
     part = _part(rgb, box, "glass", scale)
     xs, ys = centres(box[0], box[2], scale), centres(box[1], box[3], scale)
@@ -218,6 +219,7 @@ def _glass(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
     blend(part, pane, inside)
     blend(part, (0.88, 0.93, 0.98), np.float32(0.38) * bevel * upper)
     blend(part, (0.12, 0.15, 0.19), np.float32(0.45) * bevel * (1 - upper))
+    _studs(rng, rgb, columns, rows, scale)
 
 
 def _pane_light(rng: np.random.Generator, xs: Array, ys: Array) -> Array:
@@ -277,18 +279,38 @@ def _welds(
     rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, row: float, scale: float
 ) -> None:
     """Draw a row of spot welds, shallow rings; how much each of them glints is chance."""
-    shift = rng.uniform(-0.7, 0.7, 2)
-    glints = rng.uniform(0, 1, 5) ** 3  # mostly dull; one or two shine
+    shift, glints = rng.uniform(-0.7, 0.7, 2), rng.uniform(0, 1, 5)
     for place, glint in enumerate(glints):
-        x, y = np.float32(60 + 30 * place + shift[0]), np.float32(row + shift[1])
-        columns, rows = _window(xs, x - 9, x + 9), _window(ys, y - 9, y + 9)
-        dx, dy = xs[columns] - x, (ys[rows] - y)[:, None]
+        x, y = 60 + 30 * place + shift[0], row + shift[1]
+        dx, dy, part = _nearby(rgb, xs, ys, x, y)
         away = np.hypot(dx, dy)
         ring = np.exp(-(((away - 5) / 1.2) ** 2))
-        part = rgb[:, rows, columns]
         part *= 1 - (dx + dy) / (away + 1) * 0.2 * ring - 0.10 * cover(away - 5, scale)
-        spot = np.exp(-((dx + 1.5) ** 2 + (dy + 1.5) ** 2) / 4)
-        blend(part, (0.98, 0.97, 0.95), np.float32(glint) * spot)
+        _glint(part, dx, dy, glint)
+
+
+def _studs(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: float) -> None:
+    """Draw four polished studs in the bezel; one of them mirrors the lamp."""
+    bright = rng.integers(4)
+    for place, (x, y) in enumerate(((20, 436), (220, 436), (20, 764), (220, 764))):
+        dx, dy, part = _nearby(rgb, xs, ys, x, y)
+        away = np.hypot(dx, dy)
+        blend(part, (0.04, 0.04, 0.05), np.float32(0.7) * cover(away - 5.2, scale))
+        dome = [np.float32(level) * (1 - (dx + dy) / 14) for level in (0.36, 0.37, 0.39)]
+        blend(part, np.stack(np.broadcast_arrays(*dome)), cover(away - 4.4, scale))
+        _glint(part, dx, dy, rng.uniform(0.95, 1.05) if place == bright else rng.uniform(0, 0.15))
+
+
+def _nearby(rgb: Array, xs: Array, ys: Array, x: float, y: float) -> tuple[Array, Array, Array]:
+    """Offsets (w,) and (h, 1) in units from a point, and a view of the drawing around it."""
+    columns, rows = _window(xs, x - 9, x + 9), _window(ys, y - 9, y + 9)
+    return xs[columns] - np.float32(x), (ys[rows] - np.float32(y))[:, None], rgb[:, rows, columns]
+
+
+def _glint(part: Array, dx: Array, dy: Array, strength: float) -> None:
+    """Mirror the lamp in a small dome, up to the brightest white."""
+    spot = np.exp(-((dx + 1.2) ** 2 + (dy + 1.2) ** 2) / 4.5)
+    blend(part, (1.1, 1.1, 1.08), np.minimum(np.float32(strength) * spot, 1))
 
 
 def _cross(centre: tuple[float, float], arm: float, half: float) -> list[Box]:
@@ -314,7 +336,7 @@ def _finish(rgb: Array, xs: Array, ys: Array) -> None:
     rgb *= (rows[:, None] * columns).astype(np.float32)
 
 
-def _window(coordinates: Array, low: float | np.floating, high: float | np.floating) -> slice:
+def _window(coordinates: Array, low: float, high: float) -> slice:
     """Indices of the sorted coordinates that lie between two values."""
     return slice(*np.searchsorted(coordinates, np.array((low, high))).tolist())
 
