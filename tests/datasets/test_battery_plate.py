@@ -11,7 +11,7 @@ from blemish import options, registry
 from blemish.datasets import battery_plate
 from blemish.datasets.base import DataSet, Record
 from blemish.datasets.battery_plate import BatteryPlate
-from blemish.datasets.drawing.camera import expose, overlay, place_plate, sample_shot, table
+from blemish.datasets.drawing.camera import expose, place_plate, sample_shot, table
 from blemish.datasets.drawing.plate import OUTLINE, REGIONS, draw_plate
 from blemish.errors import DataError, OptionError, UnknownNameError
 
@@ -117,7 +117,9 @@ def healed(record: Record) -> np.ndarray:
     shot = sample_shot(rng)
     canvas = draw_plate(plate.stream(battery_plate._PLATE))
     colours, alpha = place_plate(canvas, plate.pose(None), (0, 0, 240, 1200))
-    return expose(shot, overlay(table(rng, (1200, 240)), colours, alpha))
+    scene = table(rng, (1200, 240))
+    scene.paste(colours, (0, 0), alpha)
+    return expose(shot, np.asarray(scene))
 
 
 def test_a_mask_covers_all_that_the_defect_changed_and_no_more():

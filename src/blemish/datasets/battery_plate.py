@@ -23,7 +23,6 @@ from blemish.datasets.base import Record, Split
 from blemish.datasets.drawing.camera import (
     Pose,
     expose,
-    overlay,
     place_mask,
     place_plate,
     sample_shot,
@@ -258,7 +257,9 @@ def _whole_view(plate: _Plate) -> Image:
     rng = plate.stream(_SHOT)
     shot = sample_shot(rng)
     colours, alpha = place_plate(plate.canvas(1.0), plate.pose(None), _FRAME)
-    return expose(shot, overlay(table(rng, (HEIGHT, WIDTH)), colours, alpha))
+    scene = table(rng, (HEIGHT, WIDTH))
+    scene.paste(colours, (0, 0), alpha)
+    return expose(shot, np.asarray(scene))
 
 
 def _mask_of_view(plate: _Plate, region: str) -> Mask:

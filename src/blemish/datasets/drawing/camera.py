@@ -53,7 +53,9 @@ class Pose:
         return points @ self.matrix[:2, :2].T + self.matrix[:2, 2]
 
 
-def place(picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, int, int]) -> Image:
+def place(
+    picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, int, int]
+) -> Pillow.Image:
     """Move a canvas into an image.
 
     Args:
@@ -63,28 +65,28 @@ def place(picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, 
         box: Left, top, right and bottom in pixels of the part of the image that is wanted.
 
     Returns:
-        That part, (bottom - top, right - left[, bands]) uint8; 0 outside the canvas.
+        That part; 0 outside the canvas.
     """
     shift = np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]])
     back = np.diag([scale, scale, 1]) @ np.linalg.inv(pose.matrix) @ shift
     size = (box[2] - box[0], box[3] - box[1])
     linear = Pillow.Resampling.BILINEAR
-    return np.asarray(
-        picture.transform(size, Pillow.Transform.AFFINE, back[:2].ravel().tolist(), linear)
-    )
+    return picture.transform(size, Pillow.Transform.AFFINE, back[:2].ravel().tolist(), linear)
 
 
-def place_plate(canvas: Canvas, pose: Pose, box: tuple[int, int, int, int]) -> tuple[Image, Image]:
-    """Colours (h, w, 3) uint8 and coverage (h, w) uint8 of a plate in a part of an image."""
-    bands = [Pillow.fromarray(to_bytes(band)) for band in canvas.rgb]
-    colours = place(Pillow.merge("RGB", bands), pose, canvas.scale, box)
-    alpha = Pillow.fromarray(to_bytes(canvas.alpha))
-    return colours, place(alpha, pose, canvas.scale, box)
+def place_plate(
+    canvas: Canvas, pose: Pose, box: tuple[int, int, int, int]
+) -> tuple[Pillow.Image, Pillow.Image]:
+    """Colours (RGB) and coverage (L) of a plate in a part of an image."""
+    # Called CMYK, four bands move in one pass; RGBA would be multiplied by its alpha and back.
+    bands = [Pillow.fromarray(to_bytes(band)) for band in (*canvas.rgb, canvas.alpha)]
+    placed = place(Pillow.merge("CMYK", bands), pose, canvas.scale, box).split()
+    return Pillow.merge("RGB", placed[:3]), placed[3]
 
 
 def place_mask(footprint: Array, pose: Pose, scale: float, box: tuple[int, int, int, int]) -> Mask:
     """Mask (h, w) bool in a part of an image of a footprint on the canvas."""
-    return place(Pillow.fromarray(to_bytes(footprint)), pose, scale, box) >= 128
+    return np.asarray(place(Pillow.fromarray(to_bytes(footprint)), pose, scale, box)) >= 128
 
 
 def to_bytes(values: Array) -> NDArray[np.uint8]:
@@ -157,8 +159,10 @@ def _sense(shot: Shot, rng: np.random.Generator, lit: Array) -> Image:
     # Part of the noise is common to the colours, as raw conversion leaves it.
     common = rng.standard_normal(shape, np.float32)
     common *= np.float32(255 * shot.noise)
-    apart = smooth_noise(rng, (shape[0] // 2 + 1, shape[1] // 2 + 1), shape)
-    apart *= np.float32(128 * shot.noise)
+    # The rest is in blocks of two by two pixels, as in a photo with halved colours.
+    apart = rng.standard_normal((shape[0] // 2 + 1, shape[1] // 2 + 1), np.float32)
+    apart *= np.float32(75 * shot.noise)
+    apart = apart.repeat(2, 0)[: shape[0]].repeat(2, 1)[:, : shape[1]]
     common += 0.5  # rounds
     lit[0] *= np.float32(1 + shot.warmth)
     lit[2] *= np.float32(1 - shot.warmth)
@@ -181,15 +185,9 @@ def soften(bands: Array, side: float) -> Array:
     return bands
 
 
-def table(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
-    """Dark background of the plate view, (h, w, 3) uint8."""
+def table(rng: np.random.Generator, shape: tuple[int, int]) -> Pillow.Image:
+    """Dark background of the plate view; shape is (h, w)."""
     level = rng.uniform(0.8, 1.25)
     cloud = 1 + 0.12 * smooth_noise(rng, (12, 4), shape)
     bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.105, 0.111, 0.124)]
-    return np.asarray(Pillow.merge("RGB", bands))
-
-
-def overlay(below: Image, above: Image, alpha: Image) -> Image:
-    """Lay one picture over another; (h, w, 3), (h, w, 3) and (h, w), all uint8."""
-    pictures = (Pillow.fromarray(array) for array in (above, below, alpha))
-    return np.asarray(Pillow.composite(*pictures))
+    return Pillow.merge("RGB", bands)

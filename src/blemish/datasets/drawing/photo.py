@@ -18,7 +18,6 @@ from blemish.datasets.drawing.camera import (
     Pose,
     Shot,
     expose,
-    overlay,
     place_mask,
     place_plate,
     to_bytes,
@@ -73,14 +72,13 @@ def draw_photo(
         (H, W, 3) uint8.
     """
     bench = _bench(rng, pose, size)
-    scene = np.array(bench.resize(size, Pillow.Resampling.BICUBIC))
+    scene = bench.resize(size, Pillow.Resampling.BICUBIC)
     box = _bounds(pose, size)
-    part = scene[box[1] : box[3], box[0] : box[2]]
     colours, alpha = place_plate(canvas, pose, box)
-    part[:] = overlay(part, colours, alpha)
+    scene.paste(colours, box[:2], alpha)
     if covered:
         _cover(rng, scene, pose, covered)
-    return expose(shot, scene)
+    return expose(shot, np.asarray(scene))
 
 
 def photo_mask(defect: Defect, pose: Pose, size: Size) -> Mask:
@@ -145,7 +143,7 @@ def _clear(points: Points, pose: Pose) -> bool:
     return not ((units > low) & (units < high)).all(1).any()
 
 
-def _cover(rng: np.random.Generator, scene: Image, pose: Pose, end: str) -> None:
+def _cover(rng: np.random.Generator, scene: Pillow.Image, pose: Pose, end: str) -> None:
     """Lay a slip of paper across one end of the plate, in place."""
     x, y = (
         rng.choice((OUTLINE[0], OUTLINE[2])),
@@ -154,11 +152,10 @@ def _cover(rng: np.random.Generator, scene: Image, pose: Pose, end: str) -> None
     centre = pose.matrix[:2, :2] @ (x, y) + pose.matrix[:2, 2]
     reach = round(170 * pose.scale)
     left, top = (max(int(value) - reach, 0) for value in centre)
-    part = scene[top : top + 2 * reach, left : left + 2 * reach]
-    picture = Pillow.fromarray(part)
+    picture = scene.crop((left, top, left + 2 * reach, top + 2 * reach))
     angle = float(np.deg2rad(pose.angle) + rng.uniform(-0.7, 0.7))
     _slip(rng, picture, centre - (left, top), angle, pose.scale)
-    part[:] = np.asarray(picture)
+    scene.paste(picture, (left, top))
 
 
 def _flat(points: Points) -> list[float]:

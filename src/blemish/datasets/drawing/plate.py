@@ -17,11 +17,9 @@ from blemish.datasets.drawing.shapes import (
     Array,
     Bits,
     Box,
-    bend,
     box_distance,
     centres,
     cover,
-    curve_distance,
     dots,
     resized,
     smooth_noise,
@@ -365,14 +363,11 @@ def _around(rgb: Array, x: float, y: float, reach: float, scale: float) -> tuple
 
 def _hairline(rng: np.random.Generator, rgb: Array, scale: float) -> None:
     x, y = rng.uniform((BODY[0] + 4, BODY[1] + 50), (BODY[2] - 4, BODY[3] - 50))
-    length, lean = rng.uniform(12, 45), rng.normal(0, 0.06)
-    points = bend(
-        (x, y), (x + rng.normal(0, 1), y + length / 2), (x + lean * length, y + length), 4
-    )
-    strength = rng.normal(0, 0.028)
-    xs, ys, part = patch(rgb, (x - 7, y - 2, x + 7, y + length + 2), scale)
-    distance, _ = curve_distance(xs, ys, points)
-    part += strength * cover(np.abs(distance) - 0.6, scale)
+    length, lean, bow = rng.uniform(12, 45), rng.normal(0, 0.06), rng.normal(0, 1)
+    xs, ys, part = patch(rgb, (x - 9, y, x + 9, y + length), scale)
+    down = (ys - y) / length
+    path = x + lean * (ys - y) + bow * down * (1 - down)
+    part += rng.normal(0, 0.028) * cover(np.abs(xs - path[:, None]) - 0.6, scale)
 
 
 def patch(values: Array, box: Box, scale: float) -> tuple[Array, Array, Array]:
