@@ -11,6 +11,7 @@ file nor the difference to the mean image tells good from defective.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -28,13 +29,9 @@ from blemish.datasets.drawing.camera import (
     table,
 )
 from blemish.datasets.drawing.defects import KINDS, Defect, add_defect, footprint, sample_defect
-<<<<<<< HEAD
-from blemish.datasets.drawing.plate import HEIGHT, REGIONS, WIDTH, draw_plate
-=======
 from blemish.datasets.drawing.photo import Size, draw_photo, photo_mask, sample_pose
 from blemish.datasets.drawing.plate import HEIGHT, REGIONS, WIDTH, Canvas, draw_plate
 from blemish.errors import DataError, OptionError
->>>>>>> plate
 from blemish.options import option
 from blemish.types import Image, Mask
 
