@@ -26,6 +26,10 @@ except ImportError as error:
     raise MissingExtraError("A timm backbone", "train") from error
 
 DEFAULT_STRIDES = (8, 16)
+# Cells of the coarsest map by which the image is continued, mirrored, beyond its border. Zeros
+# there (what the network pads with) look like an edge of the part whose strength follows the
+# lighting: at the border of good images they made the largest distances of all.
+MARGIN_CELLS = 2
 
 
 class TimmFeatures:
@@ -78,12 +82,19 @@ class TimmFeatures:
 
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
-        normalised = (x - self._mean) / self._std
+        margin = MARGIN_CELLS * self.multiple
+        wider = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
+        wider -= self._mean
+        wider /= self._std
         # NHWC in memory is what channels-last convolutions want: no copy is made here.
-        tensor = torch.from_numpy(normalised).permute(0, 3, 1, 2)
+        tensor = torch.from_numpy(wider).permute(0, 3, 1, 2)
         with torch.inference_mode():
             maps = self._network(tensor)
-        return [np.ascontiguousarray(m.permute(0, 2, 3, 1).numpy()) for m in maps]
+        inner = [slice(margin // s, -(margin // s)) for s in self.strides]
+        return [
+            np.ascontiguousarray(m[:, :, i, i].permute(0, 2, 3, 1).numpy())
+            for m, i in zip(maps, inner, strict=True)
+        ]
 
 
 def _create(

@@ -30,7 +30,7 @@ from blemish.preprocess import cell_valid
 from blemish.samples import Batch, Samples
 from blemish.types import Pixels
 
-PROJECTED = 128  # dimensions in which the coreset is chosen
+PROJECTED = 64  # dimensions in which the coreset is chosen
 BATCH = 8
 
 
@@ -43,7 +43,7 @@ class PatchCoreOptions:
     strides: tuple[int, ...] = option((), "Feature maps to join, by stride; empty = default.")
     coreset: float = option(0.01, "Share of all patches that is kept.", low=1e-6, high=1)
     bank_mb: float = option(64.0, "Largest size of the bank in MB (10^6 bytes).", low=0.001)
-    memory_mb: float = option(900.0, "Memory for candidates while fitting, in MB.", low=1)
+    memory_mb: float = option(500.0, "Memory for candidates while fitting, in MB.", low=1)
     neighbourhood: int = option(3, "Side of the patch neighbourhood that is averaged.", low=1)
     neighbours: int = option(9, "Neighbours that re-weight the image score; 1 = none.", low=1)
     blur: float = option(4.0, "Standard deviation of the map's blur in pixels.", low=0)
