@@ -106,7 +106,13 @@ def _create(
     try:
         probe: Any = create(name, pretrained=False, features_only=True, **arguments)
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
-        raise OptionError(f"timm cannot give the feature maps of {name}: {error}") from error
+        raise OptionError(
+            f"timm cannot give the feature maps of {name}: {error}."
+            + (
+                f" The weights ask for {dict(arguments)}: are they of another model?"
+                * bool(arguments)
+            )
+        ) from error
     available = list(probe.feature_info.reduction())
     missing = [s for s in strides if s not in available]
     if missing:
@@ -141,13 +147,7 @@ def _creation_arguments(weights: str) -> dict[str, Any]:
 
 
 def _load_weights(network: Any, name: str, path: Path) -> None:
-    if not path.is_file():
-        raise OptionError(f"There is no weights file {path}.")
-    if path.suffix == ".safetensors":
-        tensors = load_file(path)
-    else:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = tensors.get("state_dict", tensors.get("model", tensors))
+    tensors = _read_weights(path)
     # Counters of training steps are not weights; many files leave them out.
     wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("batches_tracked")}
     missing = sorted(set(wanted) - set(tensors))
@@ -163,3 +163,21 @@ def _load_weights(network: Any, name: str, path: Path) -> None:
             f", {tuple(wanted[wrong[0]].shape)} is needed."
         )
     network.load_state_dict({**network.state_dict(), **{k: tensors[k] for k in wanted}})
+
+
+def _read_weights(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise OptionError(f"There is no weights file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        tensors: Mapping[str, Any] = content.get("state_dict", content.get("model", content))
+    except Exception as error:  # a damaged or hostile .pth file can raise anything
+        reason = str(error).partition("\n")[0]
+        raise OptionError(
+            f"{path} holds no weights, is truncated, or would run code ({reason}). Save the plain "
+            "weights again, best as .safetensors."
+        ) from error
+    # What else a training run may have stored beside them is not of interest.
+    return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}

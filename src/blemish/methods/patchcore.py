@@ -242,7 +242,8 @@ class PatchCore(Method):
         support = self.bank_[np.argpartition(near, count - 1)[:count]]
         distances = np.linalg.norm(support - patch, axis=1).astype(np.float64)
         # The nearest vector is part of its own neighbourhood, in [1] too.
-        return float(1 - 1 / np.exp(distances - score).sum())
+        # Beyond 700 the exponential overflows, and the weight has long been 1.
+        return float(1 - 1 / np.exp(np.minimum(distances - score, 700)).sum())
 
 
 @dataclass
