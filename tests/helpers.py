@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from blemish.datasets.base import DataSet, Record
 from blemish.images import write_png
+from blemish.preprocess import Geometry
+from blemish.samples import Samples
 
 
 def paint(seed: int, height: int = 6, width: int = 8) -> np.ndarray:
@@ -67,3 +70,19 @@ def make_magnetic_tile(root: Path) -> Path:
     with (root / "groups.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "group", "exposure"), *rows])
     return root
+
+
+def drawn_samples(count: int = 6, side: int = 16, first_seed: int = 0) -> Samples:
+    """Good images of noise, each a part of its own, as a method reads them."""
+    records = tuple(
+        Record(
+            f"{i:03d}",
+            lambda i=i: paint(first_seed + i, side, side),
+            False,
+            "good",
+            f"{i:03d}",
+            "train",
+        )
+        for i in range(count)
+    )
+    return Samples(DataSet("noise", records), Geometry(size=(side, side)))

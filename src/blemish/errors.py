@@ -11,6 +11,7 @@ BlemishError
 ├── ModelFileError      not a blemish file, truncated, altered, or of another version
 ├── CapabilityError     a method was asked for something that it declares it cannot do
 ├── BudgetError         a memory or disk budget is too small for what was asked
+├── TrainingError       training went wrong: a loss that is no number, a checkpoint of another run
 ├── MetricError         figures cannot be computed from these maps and masks
 └── MissingExtraError   an optional dependency is not installed
 ```
@@ -75,6 +76,10 @@ class CapabilityError(BlemishError):
 
 class BudgetError(BlemishError):
     """A memory or disk budget is too small for what was asked."""
+
+
+class TrainingError(BlemishError):
+    """Training went wrong: a loss that is not a number, or a checkpoint of another run."""
 
 
 class MetricError(BlemishError):

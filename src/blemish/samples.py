@@ -102,6 +102,15 @@ class Samples:
         if waiting:
             yield _batch(waiting)
 
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """(image, view) of every view, in order; reads all images once."""
+        return [(i, number) for i, views in enumerate(self) for number in range(len(views.pixels))]
+
+    def take(self, places: Sequence[tuple[int, int]]) -> Batch:
+        """These views as one batch, such as a part of :attr:`places` in shuffled order."""
+        return _batch([(self[image], number) for image, number in places])
+
     def _part(self, data: DataSet) -> Samples:
         return Samples(data, self.geometry, self.keep_bytes, self._kept)
 

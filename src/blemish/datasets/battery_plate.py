@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -174,12 +174,17 @@ class BatteryPlate:
         Raises:
             DataError: No image has this key.
         """
-        for plate, split in self._plates():
-            if self._key(plate, split) == key:
-                size, defect = self._size, plate.defect
-                kind, region = (defect.kind, defect.region) if defect else ("good", None)
-                return PlateTruth(kind, region, plate.pose(size), self._cover(plate))
-        raise DataError(f"battery_plate has no image {key!r} with these options.")
+        plate = self._by_key.get(key)
+        if plate is None:
+            raise DataError(
+                f"battery_plate has no image {key!r} with these options; take a key of its records."
+            )
+        kind, region = (plate.defect.kind, plate.defect.region) if plate.defect else ("good", None)
+        return PlateTruth(kind, region, plate.pose(self._size), self._cover(plate))
+
+    @cached_property
+    def _by_key(self) -> dict[str, _Plate]:
+        return {self._key(plate, split): plate for plate, split in self._plates()}
 
     def _plates(self) -> list[tuple[_Plate, Split]]:
         o = self.options

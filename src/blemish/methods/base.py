@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -10,37 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.maps import Post
+from blemish.run import Progress as Progress
+from blemish.run import Run as Run
+from blemish.run import silent as silent
 from blemish.samples import Samples
 from blemish.types import Pixels
 
 Supervision = Literal["normal", "masks", "labels"]
 State = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]
-Progress = Callable[[str, int, int], None]
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """The progress callback that shows nothing."""
-
-
-@dataclass
-class Run:
-    """Everything that training is given from outside.
-
-    Attributes:
-        seed: Every random number of a method derives from it.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
-        precision: ``"auto"``, ``"32"``, ``"bf16"``.
-        progress: Called with a stage, the steps done and the steps in all.
-        say: Called with sentences that the user should read, such as predicted memory.
-        history: Name to values per step or epoch, for the report.
-    """
-
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    progress: Progress = silent
-    say: Callable[[str], None] = lambda text: None
-    history: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _bench(rng: np.random.Generator, pose: Pose, size: Size) -> Pillow.Image:
     for _ in range(rng.integers(7, 13)):
         _add_clutter(rng, picture, coarse)
     _shadow(picture, lambda pen: _silhouette(pen, coarse), 4 * coarse.scale)
-    return picture.filter(ImageFilter.GaussianBlur(0.7))
+    return picture.filter(ImageFilter.GaussianBlur(1.0))
 
 
 def _silhouette(pen: ImageDraw.ImageDraw, pose: Pose) -> None:

@@ -1,0 +1,88 @@
+"""Where and how networks are computed: device, precision, random numbers of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from blemish.errors import MissingExtraError, OptionError
+from blemish.run import Run
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingExtraError("Training a network", "train") from error
+
+
+def open_fabric(run: Run) -> Any:
+    """Make the Fabric of a run: device, number of devices, precision.
+
+    bfloat16 is the automatic choice only where the hardware computes in it: emulated, it is many
+    times slower than float32.
+
+    Raises:
+        OptionError: The device is not there.
+        MissingExtraError: Lightning is not installed.
+    """
+    try:
+        # Here and not above: it takes seconds, and only training needs it.
+        from lightning.fabric import Fabric
+    except ImportError as error:
+        raise MissingExtraError("Training a network", "train") from error
+    device = torch.device(find_device(run.device))
+    fast = has_bf16(device)
+    if run.precision == "bf16" and not fast:
+        run.say(f"This {device.type} only emulates bfloat16, which is slow; precision=32 is not.")
+    bf16 = run.precision == "bf16" or (run.precision == "auto" and fast)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=run.devices if device.index is None else [device.index],
+        strategy="ddp" if run.devices > 1 else "auto",
+        precision="bf16-mixed" if bf16 else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def find_device(name: str) -> str:
+    """Resolve ``"auto"`` to the best device there is.
+
+    Raises:
+        OptionError: No such device here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((kind for kind, found in there.items() if found), "cpu")
+    kind = name.partition(":")[0]
+    if kind != "cpu" and not there.get(kind, False):
+        known = ", ".join(["cpu", *(kind for kind, found in there.items() if found)])
+        raise OptionError(f"device={name} is not available here; there is {known}.")
+    return name
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16, rather than emulating it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # Private names, so that a torch without them only means float32.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Draw from a seed of one's own inside the block; leave torch's global state as it was."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(mix_seeds(seed))
+        yield
+
+
+def mix_seeds(*numbers: int) -> int:
+    """One seed from several numbers, such that neighbours have nothing in common."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

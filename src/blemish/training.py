@@ -1,0 +1,352 @@
+"""The one training loop, on Lightning Fabric, for every method that learns by gradients.
+
+A method brings networks, optimisers and a function for one step; :func:`train` does the rest:
+device, precision, order of the images, learning-rate schedule, clipping, curves, checkpoints.
+
+All randomness of step number s derives from (seed, s), and the order of the images from (seed,
+epoch). So no state of a random generator is part of a checkpoint, and a run that was killed and
+goes on ends with the same weights, bit for bit on the CPU, as one that was never stopped.
+
+[1] Lightning Fabric, https://lightning.ai/docs/fabric.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.checkpoints import CheckpointFolder, open_folder, pack, unpack
+from blemish.devices import mix_seeds, open_fabric, seeded
+from blemish.errors import MissingExtraError, TrainingError
+from blemish.parallel import read_ahead
+from blemish.run import Run
+from blemish.samples import Batch, Samples
+from blemish.tracking import Tracking
+
+try:
+    import torch
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+except ImportError as error:
+    raise MissingExtraError("Training a network", "train") from error
+
+Schedule = Literal["constant", "linear", "cosine"]
+Augment = Callable[[Batch, np.random.Generator], Batch]
+ORDER, STEP, AUGMENT = 1, 2, 3  # what a random number is for; part of its seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: Times that every view is seen.
+        batch: Views per step; the last batch of an epoch may be smaller.
+        clip: Largest norm of the gradient of each optimiser; 0 = no limit.
+        schedule: How learning rates fall to zero over all steps, or not at all.
+        warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
+    """
+
+    epochs: int
+    batch: int
+    clip: float = 0.0
+    schedule: Schedule = "constant"
+    warm_up: float = 0.0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
+        rising = math.ceil(self.warm_up * steps)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        share = (step - rising) / max(steps - rising, 1)
+        if self.schedule == "linear":
+            return 1 - share
+        return 0.5 * (1 + math.cos(math.pi * share)) if self.schedule == "cosine" else 1.0
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A batch on the device.
+
+    Attributes:
+        x: (B, 3, H, W) float32 RGB in [0, 1], channels last in memory.
+        valid: (B, 1, H, W) float32, 0 on padding and outside the region of interest.
+        mask: (B, 1, H, W) float32, 1 on marked defects.
+        defective: (B,) float32, 1 for defective images.
+    """
+
+    x: Tensor
+    valid: Tensor
+    mask: Tensor
+    defective: Tensor
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the training is, and how a step changes the networks.
+
+    Attributes:
+        step: Number of this step, from 0.
+        steps: Steps in all.
+        update: Called with the name of an optimiser and a loss: one step down its gradient.
+    """
+
+    step: int
+    steps: int
+    update: Callable[[str, Tensor], None]
+
+
+Step = Callable[[Mapping[str, Any], Tensors, Moment], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained.
+
+    Attributes:
+        networks: Name to network; changed in place, back on the CPU and in evaluation mode after.
+        optimisers: Name to an optimiser of parameters of these networks.
+        step: One step: called with the networks, a batch and the moment; it calls
+            ``moment.update(name, loss)`` once or more and returns every loss term as a scalar.
+        identity: What is trained, in plain JSON values: method, options. A checkpoint of anything
+            else is refused.
+    """
+
+    networks: Mapping[str, nn.Module]
+    optimisers: Mapping[str, Optimizer]
+    step: Step
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train(
+    learner: Learner, samples: Samples, plan: Plan, run: Run, augment: Augment | None = None
+) -> None:
+    """Train networks in place.
+
+    Every loss term and the factor on the learning rates, as means over each epoch, go to
+    ``run.history``. With ``run.checkpoint`` the state is written there after each epoch; found
+    there, it is gone on with.
+
+    Args:
+        learner: Networks, optimisers and the step.
+        samples: What to learn from; all of it.
+        plan: Epochs, batch, schedule.
+        run: Seed, device, progress, where curves and checkpoints go.
+        augment: Changes a batch before the step; called in a thread.
+
+    Raises:
+        TrainingError: A loss or gradient is no longer a finite number, the checkpoint belongs to
+            another run, or the folder is in use. The networks keep their last finite state.
+        OptionError: The device is not there.
+        MissingExtraError: Lightning or the tracker is not installed.
+    """
+    places = samples.places
+    per_epoch = math.ceil(len(places) / plan.batch)
+    steps = per_epoch * plan.epochs
+    fabric = open_fabric(run)
+    identity = _identity(learner, samples, plan, run)
+    with (
+        open_folder(run.checkpoint, identity, fabric.is_global_zero) as folder,
+        _on_device(learner, fabric) as (networks, optimisers),
+    ):
+        done = _resume(learner, folder, run)
+        tracking = _open_tracking(learner, plan, run, fabric.is_global_zero)
+        clock = _Clock(steps, run if fabric.is_global_zero else Run())
+        for epoch in range(done, plan.epochs):
+            means = _Means()
+            views = _batches(samples, places, epoch, plan, run.seed, fabric, augment)
+            for step, batch in enumerate(views, start=epoch * per_epoch):
+                torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
+                rate = _set_rates(learner, plan.rate(step, steps))
+                update = partial(_update, fabric, optimisers, plan.clip, step)
+                terms = learner.step(networks, batch, Moment(step, steps, update))
+                means.add({**terms, "rate": rate}, step)
+                clock.show(step, means)
+            for name, value in means.values().items():
+                run.history.setdefault(name, []).append(value)
+            folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
+            tracking.log(epoch + 1, means.values())
+        tracking.close()
+    _leave_to_the_first(fabric)
+
+
+@contextmanager
+def _on_device(learner: Learner, fabric: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Networks and optimisers wrapped by Fabric; afterwards all is as predicting wants it."""
+    networks, optimisers = learner.networks, learner.optimisers
+    try:
+        with seeded(0, fabric.device):
+            for network in networks.values():
+                network.train()
+            wrapped = {name: fabric.setup_module(network) for name, network in networks.items()}
+            yield wrapped, {n: fabric.setup_optimizers(o) for n, o in optimisers.items()}
+    finally:
+        for network in networks.values():
+            network.to("cpu").eval().zero_grad(set_to_none=True)
+
+
+def _update(
+    fabric: Any, optimisers: Mapping[str, Any], clip: float, step: int, name: str, loss: Tensor
+) -> None:
+    """One step down the gradient of a loss, unless it would spoil the weights."""
+    optimiser = optimisers[name]
+    if not torch.isfinite(loss):
+        raise _not_finite(f"the loss of {name}", step)
+    optimiser.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if not torch.isfinite(norm):
+        raise _not_finite(f"the gradient of {name}", step)
+    if clip:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    optimiser.step()
+
+
+def _not_finite(what: str, step: int) -> TrainingError:
+    return TrainingError(
+        f"Training stopped at step {step}: {what} is not a finite number. The last finite state is "
+        "kept; use a lower learning rate, or clip the gradient."
+    )
+
+
+def _set_rates(learner: Learner, factor: float) -> Tensor:
+    for optimiser in learner.optimisers.values():
+        for group in optimiser.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+    return torch.tensor(factor)
+
+
+def _batches(
+    samples: Samples,
+    places: Sequence[tuple[int, int]],
+    epoch: int,
+    plan: Plan,
+    seed: int,
+    fabric: Any,
+    augment: Augment | None,
+) -> Iterator[Tensors]:
+    """All views once, in an order that depends on seed and epoch alone."""
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(places))
+    rank, devices = fabric.global_rank, fabric.world_size
+
+    def read(first: int) -> Batch:
+        rows = order[first : first + plan.batch]
+        # A device without a view would be waited for by the others: there it sees one again.
+        batch = samples.take([places[row] for row in rows[rank % len(rows) :: devices]])
+        if augment is None:
+            return batch
+        return augment(batch, np.random.default_rng([seed, AUGMENT, epoch, first, rank]))
+
+    for batch in read_ahead(read, range(0, len(order), plan.batch), ahead=2):
+        yield Tensors(
+            x=fabric.to_device(torch.from_numpy(batch.x).permute(0, 3, 1, 2)),
+            valid=fabric.to_device(_plane(batch.valid)),
+            mask=fabric.to_device(_plane(batch.mask)),
+            defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
+        )
+
+
+def _plane(values: NDArray[np.bool_]) -> Tensor:
+    return torch.from_numpy(values)[:, None].float()
+
+
+def _identity(learner: Learner, samples: Samples, plan: Plan, run: Run) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be gone on with."""
+    if run.checkpoint is None:
+        return {}
+    data = hashlib.sha256("".join(samples.digests).encode()).hexdigest()[:32]
+    return {
+        **learner.identity,
+        "plan": asdict(plan),
+        "seed": run.seed,
+        "devices": run.devices,
+        "geometry": samples.geometry.to_json(),
+        "data": data,
+    }
+
+
+def _resume(learner: Learner, folder: CheckpointFolder, run: Run) -> int:
+    """Take back the state of a checkpoint, where there is one; returns the epochs done."""
+    state = folder.read()
+    if state is None:
+        return 0
+    unpack(state, learner.networks, learner.optimisers)
+    run.history.update({name: list(values) for name, values in state.history.items()})
+    run.say(f"Training goes on after epoch {state.epoch} of the checkpoint in {folder.path}.")
+    return state.epoch
+
+
+def _open_tracking(learner: Learner, plan: Plan, run: Run, first: bool) -> Tracking:
+    card = {"seed": run.seed, **learner.identity, **asdict(plan)}
+    label = run.label or str(learner.identity.get("method", "blemish"))
+    tracking = Tracking(run.track if first else "none", run.track_folder, label, card, run.say)
+    # A tracker that starts in the middle would show half a curve.
+    for epoch, values in enumerate(zip(*run.history.values(), strict=True), start=1):
+        tracking.log(epoch, dict(zip(run.history, values, strict=True)))
+    return tracking
+
+
+def _leave_to_the_first(fabric: Any) -> None:
+    """End the helping processes: one file is written once."""
+    if fabric.world_size > 1:
+        fabric.barrier()
+        if not fabric.is_global_zero:
+            sys.exit(0)
+
+
+class _Means:
+    """Means of the loss terms over the steps of an epoch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, terms: Mapping[str, Tensor], step: int) -> None:
+        # One transfer from the device for all terms.
+        numbers = torch.stack([t.detach().float().cpu() for t in terms.values()]).tolist()
+        for name, value in zip(terms, numbers, strict=True):
+            if not math.isfinite(value):
+                raise _not_finite(f"the term {name}", step)
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def values(self) -> dict[str, float]:
+        return {name: total / self._count for name, total in self._sums.items()}
+
+
+class _Clock:
+    """Tells the loss and the time that is left."""
+
+    def __init__(self, steps: int, run: Run):
+        self._steps, self._run = steps, run
+        self._started, self._first = time.perf_counter(), -1
+
+    def show(self, step: int, means: _Means) -> None:
+        if self._first < 0:
+            # Steps of the checkpoint took no time here; the first one here is warming up.
+            self._started, self._first = time.perf_counter(), step
+        name, value = next(iter(means.values().items()))
+        text = f"training: {name} {value:.4g}"
+        if step > self._first:
+            each = (time.perf_counter() - self._started) / (step - self._first)
+            text += f", {_duration(each * (self._steps - step - 1))} left"
+        self._run.progress(text, step + 1, self._steps)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
