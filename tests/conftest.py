@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No timings are asserted, and the same examples are tried everywhere.
+settings.register_profile("blemish", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("blemish")
 
 
 def _from_environment(variable: str) -> Callable[[str], Path]:

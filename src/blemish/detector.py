@@ -143,7 +143,11 @@ class Detector:
                 f"images are defective ({defective.records[0].key}, …). Move them to the test "
                 "split, or use a method that learns from defects."
             )
-        return calibration_split(train, self.settings.calibration_share, self.settings.seed)
+        learn, calibrate = calibration_split(
+            train, self.settings.calibration_share, self.settings.seed
+        )
+        # Defects are only ever learned from; methods for normals have none here.
+        return replace(learn, records=(*learn.records, *defective.records)), calibrate
 
     def _make_run(self, run: Run | None) -> Run:
         run = run or Run()

@@ -63,10 +63,11 @@ def greedy_coreset(
     elif count:
         chosen = [int(np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1)))]
         _shorten(distances, points, squares, points[chosen])
+        distances[chosen] = -np.inf  # never chosen twice, also among equal points
     while len(chosen) < count:
         batch = _next_choices(points, squares, distances, count - len(chosen))
         _shorten(distances, points, squares, points[batch])
-        distances[batch] = -np.inf  # never chosen twice, also among equal points
+        distances[batch] = -np.inf
         chosen += batch
         progress(len(chosen), count)
     return np.asarray(chosen, np.int64)

@@ -87,8 +87,10 @@ def read_model_file(path: str | Path) -> ModelFile:
 def _parse_header(text: str, path: Path) -> dict[str, Any]:
     try:
         header = json.loads(text)
-        schema = int(header["schema"])
-    except (ValueError, KeyError, TypeError) as error:
+        schema = header["schema"]
+        if type(schema) is not int:
+            raise TypeError(f"format {schema!r}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path} has a damaged header ({error}). Fit it again.") from error
     if not 1 <= schema <= SCHEMA:
         raise ModelFileError(

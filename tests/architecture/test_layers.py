@@ -31,7 +31,7 @@ LAYERS = [
     {"metrics"},
     {"explanation"},
     {"evaluation"},
-    {"benchmark", "exporting", "reporting"},
+    {"benchmark", "exporting", "listing", "reporting"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -8,6 +8,8 @@ is written as an ONNX graph, so that it runs wherever onnxruntime runs, without 
 [1] J. Bergen, E. Adelson, "Early vision and texture perception", Nature 333, 1988.
 [2] T. Leung, J. Malik, "Representing and recognizing the visual appearance of materials using
     three-dimensional textons", IJCV 43(1), 2001.
+[3] R. Arandjelović, A. Zisserman, "Three things everyone should know to improve object retrieval",
+    CVPR 2012.
 """
 
 from __future__ import annotations
@@ -99,8 +101,9 @@ def build_graph(strides: tuple[int, ...]) -> ModelProto:
             }
             if n == 1:
                 window["pads"] = [0, 0, 1, 1]
-            parts.append(graph.add("AveragePool", responses[level], **window))
-            parts.append(graph.add("MaxPool", responses[level], **window))
+            for pool in ("AveragePool", "MaxPool"):
+                # The root evens out the spread of weak and strong responses, as in [3].
+                parts.append(graph.add("Sqrt", graph.add(pool, responses[level], **window)))
         joined = graph.add("Concat", *parts, axis=1)
         outputs.append(graph.add("Transpose", joined, perm=[0, 2, 3, 1]))
     return graph.model(outputs)

@@ -26,6 +26,10 @@ except ImportError as error:
     raise MissingExtraError("A timm backbone", "train") from error
 
 DEFAULT_STRIDES = (8, 16)
+# Cells of the coarsest map by which the image is continued, mirrored, beyond its border. Zeros
+# there (what the network pads with) look like an edge of the part whose strength follows the
+# lighting: at the border of good images they made the largest distances of all.
+MARGIN_CELLS = 2
 
 
 class TimmFeatures:
@@ -78,12 +82,19 @@ class TimmFeatures:
 
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
-        normalised = (x - self._mean) / self._std
+        margin = MARGIN_CELLS * self.multiple
+        wider = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
+        wider -= self._mean
+        wider /= self._std
         # NHWC in memory is what channels-last convolutions want: no copy is made here.
-        tensor = torch.from_numpy(normalised).permute(0, 3, 1, 2)
+        tensor = torch.from_numpy(wider).permute(0, 3, 1, 2)
         with torch.inference_mode():
             maps = self._network(tensor)
-        return [np.ascontiguousarray(m.permute(0, 2, 3, 1).numpy()) for m in maps]
+        inner = [slice(margin // s, -(margin // s)) for s in self.strides]
+        return [
+            np.ascontiguousarray(m[:, :, i, i].permute(0, 2, 3, 1).numpy())
+            for m, i in zip(maps, inner, strict=True)
+        ]
 
 
 def _create(
@@ -95,7 +106,13 @@ def _create(
     try:
         probe: Any = create(name, pretrained=False, features_only=True, **arguments)
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
-        raise OptionError(f"timm cannot give the feature maps of {name}: {error}") from error
+        raise OptionError(
+            f"timm cannot give the feature maps of {name}: {error}."
+            + (
+                f" The weights ask for {dict(arguments)}: are they of another model?"
+                * bool(arguments)
+            )
+        ) from error
     available = list(probe.feature_info.reduction())
     missing = [s for s in strides if s not in available]
     if missing:
@@ -130,13 +147,7 @@ def _creation_arguments(weights: str) -> dict[str, Any]:
 
 
 def _load_weights(network: Any, name: str, path: Path) -> None:
-    if not path.is_file():
-        raise OptionError(f"There is no weights file {path}.")
-    if path.suffix == ".safetensors":
-        tensors = load_file(path)
-    else:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = tensors.get("state_dict", tensors.get("model", tensors))
+    tensors = _read_weights(path)
     # Counters of training steps are not weights; many files leave them out.
     wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("batches_tracked")}
     missing = sorted(set(wanted) - set(tensors))
@@ -152,3 +163,21 @@ def _load_weights(network: Any, name: str, path: Path) -> None:
             f", {tuple(wanted[wrong[0]].shape)} is needed."
         )
     network.load_state_dict({**network.state_dict(), **{k: tensors[k] for k in wanted}})
+
+
+def _read_weights(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise OptionError(f"There is no weights file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        tensors: Mapping[str, Any] = content.get("state_dict", content.get("model", content))
+    except Exception as error:  # a damaged or hostile .pth file can raise anything
+        reason = str(error).partition("\n")[0]
+        raise OptionError(
+            f"{path} holds no weights, is truncated, or would run code ({reason}). Save the plain "
+            "weights again, best as .safetensors."
+        ) from error
+    # What else a training run may have stored beside them is not of interest.
+    return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}

@@ -30,7 +30,7 @@ from blemish.preprocess import cell_valid
 from blemish.samples import Batch, Samples
 from blemish.types import Pixels
 
-PROJECTED = 128  # dimensions in which the coreset is chosen
+PROJECTED = 64  # dimensions in which the coreset is chosen
 BATCH = 8
 
 
@@ -43,9 +43,15 @@ class PatchCoreOptions:
     strides: tuple[int, ...] = option((), "Feature maps to join, by stride; empty = default.")
     coreset: float = option(0.01, "Share of all patches that is kept.", low=1e-6, high=1)
     bank_mb: float = option(64.0, "Largest size of the bank in MB (10^6 bytes).", low=0.001)
-    memory_mb: float = option(900.0, "Memory for candidates while fitting, in MB.", low=1)
+    memory_mb: float = option(500.0, "Memory for candidates while fitting, in MB.", low=1)
     neighbourhood: int = option(3, "Side of the patch neighbourhood that is averaged.", low=1)
     neighbours: int = option(9, "Neighbours that re-weight the image score; 1 = none.", low=1)
+    score: str = option(
+        "auto",
+        "Image score: the worst patch, re-weighted, as published; or the peak of the blurred map. "
+        "auto = map for filter_bank, whose single responses are noisier.",
+        choices=("auto", "patch", "map"),
+    )
     blur: float = option(4.0, "Standard deviation of the map's blur in pixels.", low=0)
     standardise: bool | None = option(
         None, "Divide each channel by its deviation over good patches; none = for filter_bank only."
@@ -73,6 +79,12 @@ class PatchCore(Method):
     def post(self) -> Post:
         """A Gaussian blur, as [1] has it."""
         return Post(blur=self.options.blur)
+
+    @property
+    def _score_from_map(self) -> bool:
+        if self.options.score == "auto":
+            return self.options.backbone == "filter_bank"
+        return self.options.score == "map"
 
     @property
     def _backbone(self) -> Backbone:
@@ -129,7 +141,7 @@ class PatchCore(Method):
             worst = int(distances.argmax())
             score = float(distances[worst])
             scores[i] = score * self._weight(vectors[cells][worst], score, index[worst])
-        return Output(maps, scores)
+        return Output(maps, None if self._score_from_map else scores)
 
     def state(self) -> State:
         """The bank, where each patch came from, and the backbone."""
@@ -214,7 +226,7 @@ class PatchCore(Method):
         step = max(1, len(candidates.vectors) // 100_000)
         deviation = candidates.vectors[::step].astype(np.float32).std(axis=0)
         # A channel that never varies says nothing of good parts, and any change there is news.
-        floor = max(float(deviation.max()) * 1e-3, 1e-6)
+        floor = max(float(deviation.max()) * 1e-3, 1e-4)
         return np.asarray(1 / np.maximum(deviation, floor), np.float32)
 
     def _choose(
@@ -242,7 +254,8 @@ class PatchCore(Method):
         support = self.bank_[np.argpartition(near, count - 1)[:count]]
         distances = np.linalg.norm(support - patch, axis=1).astype(np.float64)
         # The nearest vector is part of its own neighbourhood, in [1] too.
-        return float(1 - 1 / np.exp(distances - score).sum())
+        # Beyond 700 the exponential overflows, and the weight has long been 1.
+        return float(1 - 1 / np.exp(np.minimum(distances - score, 700)).sum())
 
 
 @dataclass

@@ -29,6 +29,12 @@ class ImageLog:
         self._counts: list[tuple[int, int, int, int, int]] = []
         self._samples: list[NDArray[np.float32]] = []
         self._lost = 0
+        self._numbers: dict[str, int] = {}  # filled when a second pass asks
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Name of each image, in the order in which they were added."""
+        return tuple(self._keys)
 
     @property
     def count(self) -> int:
@@ -89,6 +95,33 @@ class ImageLog:
         self._counts.append((int(flagged), hits, false, misses, good.size - false))
         self._samples.append(_sample(good))
         self._lost += regions.lost
+
+    def find(self, key: str, position: int, good: NDArray[np.float32]) -> int:
+        """The number of an image that is seen again.
+
+        Args:
+            key: Its name; an image without one is the one at `position`.
+            position: How many images were seen again before.
+            good: (n,) float32, its good pixels, which must be those of the first time.
+
+        Raises:
+            MetricError: No such image, or its map or masks have changed.
+        """
+        if not self._numbers or len(self._numbers) != len(self._keys):
+            self._numbers = {name: number for number, name in enumerate(self._keys)}
+        number = self._numbers.get(key, -1) if key else position
+        if not 0 <= number < self.count:
+            raise MetricError(
+                f"{key!r} was not in the first pass; both passes see the same images."
+            )
+        row = self._counts[number]
+        same = good.size == row[_FALSE] + row[_PASSES]
+        if not same or not np.array_equal(_sample(good), self._samples[number]):
+            raise MetricError(
+                f"The map or the masks of {key!r} differ between the passes; use the same ones, or "
+                "give keys where the order differs."
+            )
+        return number
 
     def merge(self, other: ImageLog) -> None:
         """Add all images of another log.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -136,7 +136,7 @@ def mean_interval(values: ArrayLike, seed: int, replicates: int = REPLICATES) ->
 
 def group_weights(
     groups: Sequence[str], strata: ArrayLike, seed: int, replicates: int = REPLICATES
-) -> NDArray[np.int32]:
+) -> Iterator[NDArray[np.int32]]:
     """Draw groups with replacement within strata: how often each item is in each sample.
 
     All photos of one part stay together, and each stratum keeps its number of groups, so that a
@@ -149,19 +149,22 @@ def group_weights(
         seed: Seed; the same seed gives the same samples.
         replicates: Number of samples, B.
 
-    Returns:
-        (B, n) int32.
+    Yields:
+        Blocks (b, n) int32 of at most 16 MB, B rows in all.
     """
     kinds = np.asarray(strata)
     names, members = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     stratum = _stratum_of_groups(members, kinds, names.size)
     random = np.random.default_rng(seed)
-    drawn = np.zeros((replicates, names.size), np.int32)
-    for kind in np.unique(stratum):
-        own = np.flatnonzero(stratum == kind)
-        picks = own[random.integers(own.size, size=(replicates, own.size))]
-        np.add.at(drawn, (np.arange(replicates)[:, None], picks), 1)
-    return drawn[:, members]
+    strata_members = [np.flatnonzero(stratum == kind) for kind in np.unique(stratum)]
+    rows = max(1, 4 * _BLOCK // max(1, len(groups)))
+    for start in range(0, replicates, rows):
+        block = np.arange(min(rows, replicates - start))
+        drawn = np.zeros((block.size, names.size), np.int32)
+        for own in strata_members:
+            picks = own[random.integers(own.size, size=(block.size, own.size))]
+            np.add.at(drawn, (block[:, None], picks), 1)
+        yield drawn[:, members]
 
 
 def bootstrap_interval(
@@ -186,8 +189,8 @@ def bootstrap_interval(
     """
     if not replicates or not has_spread(groups, strata):
         return None, None
-    weights = group_weights(groups, strata, seed, replicates)
-    return _percentiles(np.array([statistic(row) for row in weights]))
+    blocks = group_weights(groups, strata, seed, replicates)
+    return _percentiles(np.array([statistic(row) for block in blocks for row in block]))
 
 
 def paired_bootstrap(
@@ -209,8 +212,8 @@ def paired_bootstrap(
         replicates: Bootstrap samples, at least 1.
     """
     once = np.ones(len(groups), np.int32)
-    weights = group_weights(groups, strata, seed, replicates)
-    differences = np.array([first(row) - second(row) for row in weights])
+    blocks = group_weights(groups, strata, seed, replicates)
+    differences = np.array([first(row) - second(row) for block in blocks for row in block])
     low, high = np.percentile(differences, (2.5, 97.5))
     above = float(np.mean(differences > 0) + np.mean(differences == 0) / 2)
     return Difference(first(once) - second(once), float(low), float(high), above)

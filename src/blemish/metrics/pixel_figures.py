@@ -166,7 +166,9 @@ def _of_limit(
             figures[key] = Figure(None, shown, estimator=estimator, reason=reason)
             continue
         value, bound = (float(np.mean(part[chosen])) for part in scores)
-        low, high = mean_interval(scores[0][chosen], settings.seed, settings.replicates)
+        # the 99 thresholds serve comparison with published numbers, which have no intervals
+        replicates = 0 if estimator == "paper" else settings.replicates
+        low, high = mean_interval(scores[0][chosen], settings.seed, replicates)
         figures[key] = Figure(value, shown, low, high, bound=bound, estimator=estimator)
     quarters = [figures[f"{name}_{q}"] for q in CUMULATIVE]
     values = [float(q.value or 0.0) for q in quarters]

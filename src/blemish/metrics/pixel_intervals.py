@@ -34,8 +34,8 @@ def auroc_interval(pooled: PooledPixels, log: ImageLog, seed: int, replicates: i
     if not replicates or not has_spread(groups, defective):
         return None, None
     bad, good = _histograms(pooled, log)
-    weights = group_weights(groups, defective, seed, replicates).astype(np.float64)
-    samples = _auroc(weights @ bad, weights @ good)
+    blocks = group_weights(groups, defective, seed, replicates)
+    samples = np.concatenate([_auroc(block @ bad, block @ good) for block in blocks])
     whole = _auroc(bad.sum(0, keepdims=True), good.sum(0, keepdims=True))
     low, high = np.percentile(samples - whole + pooled.auroc().value, (2.5, 97.5))
     return max(0.0, float(low)), min(1.0, float(high))

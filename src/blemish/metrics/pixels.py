@@ -9,7 +9,7 @@ threshold are exact. See ``docs/metrics.md`` for the formulas and the proof.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,9 +23,21 @@ from blemish.metrics.image_log import ImageLog
 from blemish.metrics.pixel_figures import PixelSettings, pixel_figures
 from blemish.metrics.pooled import PooledPixels
 from blemish.metrics.rank_summary import BUFFER, EXACT_TOP, STEP, RankSummary
-from blemish.metrics.regions import find_regions
+from blemish.metrics.regions import find_regions, good_pixels
 
 CURVE_POINTS = 200
+
+
+class RegionTable(NamedTuple):
+    """Regions of a test set.
+
+    Attributes:
+        names: Key of the image and area in pixels of each region.
+        scores: (R,) float64, AUPRO of each region by itself.
+    """
+
+    names: tuple[tuple[str, int], ...]
+    scores: NDArray[np.float64]
 
 
 class PixelMetrics:
@@ -61,7 +73,8 @@ class PixelMetrics:
         )
         self._good = RankSummary(buffer, exact_top)
         self._anomalous = AnomalousPixels()
-        self._log = ImageLog()
+        self.log = ImageLog()
+        """What is remembered of each image."""
 
     def add(
         self,
@@ -89,16 +102,15 @@ class PixelMetrics:
         """
         values = checked_map(anomaly_map, key)
         if truth is None:
-            self._log.skip(key)
+            self.log.skip(key)
             return
         marked = checked_mask(truth, values.shape, "truth", key)
         inside = None if valid is None else checked_mask(valid, values.shape, "valid", key)
-        self._log.check_new(key)
+        self.log.check_new(key)
         regions = find_regions(values, marked, inside)
-        normal = ~marked if inside is None else inside & ~marked
-        good = values[normal] if regions.marked or inside is not None else values.ravel()
-        self._log.add(key, group, good, regions, self.settings.pixel_threshold, flagged)
-        self._anomalous.add(regions, self._log.count - 1)
+        good = good_pixels(values, marked, inside)
+        self.log.add(key, group, good, regions, self.settings.pixel_threshold, flagged)
+        self._anomalous.add(regions, self.log.count - 1)
         self._good.add(good)
 
     def merge(self, other: PixelMetrics) -> None:
@@ -111,8 +123,9 @@ class PixelMetrics:
             raise MetricError(
                 f"Settings {self.settings} and {other.settings} cannot be merged; use the same."
             )
-        images = self._log.count
-        self._log.merge(other._log)
+        self._good.check_mergeable(other._good)
+        images = self.log.count
+        self.log.merge(other.log)
         self._anomalous.merge(other._anomalous, images)
         self._good.merge(other._good)
 
@@ -135,7 +148,7 @@ class PixelMetrics:
         metrics.settings = PixelSettings.from_arrays(own["settings"])
         metrics._good = RankSummary.from_arrays(own["good"])
         metrics._anomalous = AnomalousPixels.from_arrays(own["anomalous"])
-        metrics._log = ImageLog.from_arrays(own["log"])
+        metrics.log = ImageLog.from_arrays(own["log"])
         return metrics
 
     def figures(self) -> dict[str, Figure]:
@@ -147,7 +160,7 @@ class PixelMetrics:
             regions), ``_q1`` … ``_q4`` (cumulative), ``_d1`` … ``_d4`` (disjoint) and ``rho_0.30``;
             ``aupro_0.30_paper`` … and ``rho_0.30_paper`` are the same with 99 thresholds.
         """
-        return pixel_figures(self.pooled(), self._log, self.settings, "stream")
+        return pixel_figures(self.pooled(), self.log, self.settings, "stream")
 
     def curves(self) -> dict[str, Curve]:
         """Curves for the report, at most 200 points each; empty where there are no figures.
@@ -166,7 +179,7 @@ class PixelMetrics:
 
     def pooled(self) -> PooledPixels | str:
         """The anomalous pixels and their place among the good ones, or why there are none."""
-        reason = self._log.reason()
+        reason = self.log.reason()
         if reason:
             return reason
         values, regions = self._anomalous.sorted()
@@ -182,20 +195,37 @@ class PixelMetrics:
             self._anomalous.images,
         )
 
+    def regions(self, limit: float) -> RegionTable:
+        """AUPRO of each region by itself, in the order of the names of their images.
+
+        Args:
+            limit: Largest false-positive rate, in (0, 1].
+
+        Raises:
+            MetricError: There are no pixel figures; the reason is given.
+        """
+        pooled = self.pooled()
+        if isinstance(pooled, str):
+            raise MetricError(f"There is no AUPRO: {pooled}.")
+        images = [self.log.keys[number] for number in pooled.images]
+        scores = pooled.region_scores(limit)[0]
+        order = sorted(range(len(images)), key=images.__getitem__)  # stable: regions keep theirs
+        return RegionTable(tuple((images[n], int(pooled.areas[n])) for n in order), scores[order])
+
     @property
     def images(self) -> int:
         """How many images were counted."""
-        return self._log.count
+        return self.log.count
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the figures must know, such as images left out."""
-        return self._log.notes()
+        return self.log.notes()
 
     def _parts(self) -> dict[str, PixelSettings | RankSummary | AnomalousPixels | ImageLog]:
         return {
             "settings": self.settings,
             "good": self._good,
             "anomalous": self._anomalous,
-            "log": self._log,
+            "log": self.log,
         }

@@ -8,7 +8,7 @@ with counts of a known largest error the error of each figure is bounded here, n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,12 @@ class PooledPixels:
     good: int
     areas: NDArray[np.int64]
     images: NDArray[np.int64]
+
+    def with_counts(
+        self, above: NDArray[np.int64], not_below: NDArray[np.int64], error: NDArray[np.int64]
+    ) -> PooledPixels:
+        """The same anomalous pixels with other counts of good pixels, each (P,)."""
+        return replace(self, above=above, not_below=not_below, error=error)
 
     def auroc(self) -> Bounded:
         """Chance that an anomalous pixel lies above a good one; ties count one half."""

@@ -65,15 +65,25 @@ class RankSummary:
         Raises:
             MetricError: The other one has another buffer size.
         """
-        if (other.buffer, other.exact_top) != (self.buffer, self.exact_top):
-            raise MetricError(
-                f"Buffers of {self.buffer} and {other.buffer} values do not merge; use one size."
-            )
+        self.check_mergeable(other)
         self.count += other.count
         self.error += other.error
         for level, stored in enumerate(other._levels):
             self._push(level, stored.values)
         self._keep_top(other._top)
+
+    def check_mergeable(self, other: RankSummary) -> None:
+        """Refuse a summary of other sizes, or the same object.
+
+        Raises:
+            MetricError: The other one cannot be merged.
+        """
+        own, others = (self.buffer, self.exact_top), (other.buffer, other.exact_top)
+        if own != others or other is self:
+            raise MetricError(
+                f"A summary of sizes {others} does not merge into one of {own}; it must be another "
+                "one of the same sizes."
+            )
 
     def counts(self, thresholds: Values) -> tuple[Counts, Counts, Counts]:
         """Count values around thresholds.

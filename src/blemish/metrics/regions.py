@@ -22,14 +22,19 @@ class ImageRegions:
         regions: (n,) int32, the region of each, counted from 0.
         areas: (r,) int64, valid pixels of each region, all above 0.
         lost: Regions that lie outside the valid area altogether.
-        marked: True where the truth has any pixel, valid or not.
     """
 
     values: NDArray[np.float32]
     regions: NDArray[np.int32]
     areas: NDArray[np.int64]
     lost: int = 0
-    marked: bool = True
+
+
+def good_pixels(anomaly_map: Map, truth: Mask, valid: Mask | None) -> NDArray[np.float32]:
+    """Map values (n,) float32 of the valid pixels outside the truth; a view where all are."""
+    if valid is not None:
+        return anomaly_map[valid & ~truth]
+    return anomaly_map[~truth] if truth.any() else anomaly_map.ravel()
 
 
 def find_regions(anomaly_map: Map, truth: Mask, valid: Mask | None) -> ImageRegions:
@@ -46,7 +51,7 @@ def find_regions(anomaly_map: Map, truth: Mask, valid: Mask | None) -> ImageRegi
     rows = np.flatnonzero(truth.any(1))
     if not rows.size:
         nothing = np.empty(0, np.int32)
-        return ImageRegions(nothing.astype(np.float32), nothing, nothing.astype(np.int64), 0, False)
+        return ImageRegions(nothing.astype(np.float32), nothing, nothing.astype(np.int64))
     columns = np.flatnonzero(truth.any(0))
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))  # labels only there
     labels, found = ndimage.label(truth[box], EIGHT)

@@ -23,7 +23,13 @@ from blemish.files import write_atomically
 from blemish.reporting.examples import Shown, scale_bar, sections
 from blemish.reporting.headline import summary, tiles
 from blemish.reporting.score_charts import calibration_picture, curve_charts, score_histogram
-from blemish.reporting.tables import card_groups, duration_rows, figure_rows, type_rows
+from blemish.reporting.tables import (
+    card_groups,
+    duration_rows,
+    figure_rows,
+    split_figures,
+    type_rows,
+)
 from blemish.reporting.words import counted, number, share, visible
 
 _OWN_PLACE = ("versions", "command")  # entries of a card that the page shows elsewhere
@@ -98,6 +104,7 @@ def _context(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
     data = visible(evaluation.data.get("name", "test images"))
     charts = [score_histogram(evaluation), calibration_picture(evaluation)]
     detector = {k: v for k, v in evaluation.detector.items() if k not in _OWN_PLACE}
+    main, further = split_figures(evaluation.figures)
     return {
         "method": method,
         "data": data,
@@ -105,7 +112,8 @@ def _context(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
         "summary": summary(evaluation),
         "tiles": tiles(evaluation),
         "notes": [visible(note) for note in evaluation.notes],
-        "figures": figure_rows(evaluation.figures),
+        "figures": figure_rows(main),
+        "further": figure_rows(further),
         "types": type_rows(evaluation.images),
         "score_charts": [c for c in charts if c],
         "curve_charts": curve_charts(evaluation),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ _ESTIMATORS = {
     "stream": "streamed",
 }
 _LONGEST = 300  # characters of one value on a card
+
+
+# Size bins, their summary, and the estimator with 99 thresholds.
+_FURTHER = re.compile(r"_[qd]\d|_min\d+|^rho|_paper$")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,14 @@ class TypeRow:
     found: int
     total: int
     rate: str
+
+
+def split_figures(
+    figures: Mapping[str, Figure],
+) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    """Part the figures of the main table from those by defect size and by the paper's estimator."""
+    further = {name: f for name, f in figures.items() if _FURTHER.search(name)}
+    return {name: f for name, f in figures.items() if name not in further}, further
 
 
 def figure_rows(figures: Mapping[str, Figure]) -> list[FigureRow]:

@@ -12,6 +12,8 @@ from blemish.datasets.drawing.plate import HEIGHT, OUTLINE, WIDTH, Canvas
 from blemish.datasets.drawing.shapes import Array, smooth_noise
 from blemish.types import Image, Mask
 
+_STRIP_PIXELS = 1 << 17  # a strip of float colours then fits a cache
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -51,7 +53,9 @@ class Pose:
         return points @ self.matrix[:2, :2].T + self.matrix[:2, 2]
 
 
-def place(picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, int, int]) -> Image:
+def place(
+    picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, int, int]
+) -> Pillow.Image:
     """Move a canvas into an image.
 
     Args:
@@ -61,28 +65,28 @@ def place(picture: Pillow.Image, pose: Pose, scale: float, box: tuple[int, int, 
         box: Left, top, right and bottom in pixels of the part of the image that is wanted.
 
     Returns:
-        That part, (bottom - top, right - left[, bands]) uint8; 0 outside the canvas.
+        That part; 0 outside the canvas.
     """
     shift = np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]])
     back = np.diag([scale, scale, 1]) @ np.linalg.inv(pose.matrix) @ shift
     size = (box[2] - box[0], box[3] - box[1])
     linear = Pillow.Resampling.BILINEAR
-    return np.asarray(
-        picture.transform(size, Pillow.Transform.AFFINE, back[:2].ravel().tolist(), linear)
-    )
+    return picture.transform(size, Pillow.Transform.AFFINE, back[:2].ravel().tolist(), linear)
 
 
-def place_plate(canvas: Canvas, pose: Pose, box: tuple[int, int, int, int]) -> tuple[Image, Image]:
-    """Colours (h, w, 3) uint8 and coverage (h, w) uint8 of a plate in a part of an image."""
-    bands = [Pillow.fromarray(to_bytes(band)) for band in canvas.rgb]
-    colours = place(Pillow.merge("RGB", bands), pose, canvas.scale, box)
-    alpha = Pillow.fromarray(to_bytes(canvas.alpha))
-    return colours, place(alpha, pose, canvas.scale, box)
+def place_plate(
+    canvas: Canvas, pose: Pose, box: tuple[int, int, int, int]
+) -> tuple[Pillow.Image, Pillow.Image]:
+    """Colours (RGB) and coverage (L) of a plate in a part of an image."""
+    # Called CMYK, four bands move in one pass; RGBA would be multiplied by its alpha and back.
+    bands = [Pillow.fromarray(to_bytes(band)) for band in (*canvas.rgb, canvas.alpha)]
+    placed = place(Pillow.merge("CMYK", bands), pose, canvas.scale, box).split()
+    return Pillow.merge("RGB", placed[:3]), placed[3]
 
 
 def place_mask(footprint: Array, pose: Pose, scale: float, box: tuple[int, int, int, int]) -> Mask:
     """Mask (h, w) bool in a part of an image of a footprint on the canvas."""
-    return place(Pillow.fromarray(to_bytes(footprint)), pose, scale, box) >= 128
+    return np.asarray(place(Pillow.fromarray(to_bytes(footprint)), pose, scale, box)) >= 128
 
 
 def to_bytes(values: Array) -> NDArray[np.uint8]:
@@ -128,27 +132,45 @@ def sample_shot(rng: np.random.Generator) -> Shot:
 
 
 def expose(shot: Shot, scene: Image) -> Image:
-    """Photograph a scene (h, w, 3) uint8: light, blur and noise, as uint8."""
+    """Photograph a scene (h, w, 3) uint8: light, blur and noise, as uint8.
+
+    It works in strips of rows, so that a photo of 24 million pixels needs little memory.
+    """
     height, width = scene.shape[:2]
     rng = np.random.default_rng(shot.seed)
     down, across = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
     rows = shot.gain * (1 + shot.slopes[0] * down - shot.slopes[2] * down**2)
-    columns = 1 + shot.slopes[1] * across - shot.slopes[2] * across**2
-    lit = soften(np.ascontiguousarray(scene.transpose(2, 0, 1), np.float32), shot.side)
-    lit *= (rows[:, None] * columns).astype(np.float32)
+    columns = (1 + shot.slopes[1] * across - shot.slopes[2] * across**2).astype(np.float32)
+    image = np.empty_like(scene)
+    step = max(_STRIP_PIXELS // width, 16)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first, last = max(top - 1, 0), min(bottom + 1, height)  # the blur needs the next row
+        strip = np.ascontiguousarray(scene[first:last].transpose(2, 0, 1), np.float32)
+        lit = soften(strip, shot.side)[:, top - first : bottom - first]
+        lit *= rows[top:bottom, None].astype(np.float32) * columns
+        image[top:bottom] = _sense(shot, rng, lit)
+    return image
+
+
+def _sense(shot: Shot, rng: np.random.Generator, lit: Array) -> Image:
+    """Add the noise of the sensor to (3, h, w) in [0, 255] and round, to (h, w, 3) uint8."""
+    shape = lit.shape[1:]
     # Part of the noise is common to the colours, as raw conversion leaves it.
-    common = rng.standard_normal((height, width), np.float32)
+    common = rng.standard_normal(shape, np.float32)
     common *= np.float32(255 * shot.noise)
-    apart = smooth_noise(rng, (height // 2, width // 2), (height, width))
-    apart *= np.float32(128 * shot.noise)
+    # The rest is in blocks of two by two pixels, as in a photo with halved colours.
+    apart = rng.standard_normal((shape[0] // 2 + 1, shape[1] // 2 + 1), np.float32)
+    apart *= np.float32(75 * shot.noise)
+    apart = apart.repeat(2, 0)[: shape[0]].repeat(2, 1)[:, : shape[1]]
     common += 0.5  # rounds
-    for band, factor, sign in zip(
-        lit, (1 + shot.warmth, 1, 1 - shot.warmth), (1, 0, -1), strict=True
-    ):
-        band *= np.float32(factor)
-        band += common + sign * apart if sign else common
-    bytes_ = np.clip(lit, 0, 255, out=lit).astype(np.uint8)
-    return np.asarray(Pillow.merge("RGB", [Pillow.fromarray(band) for band in bytes_]))
+    lit[0] *= np.float32(1 + shot.warmth)
+    lit[2] *= np.float32(1 - shot.warmth)
+    lit += common
+    lit[0] += apart
+    lit[2] -= apart
+    bands = np.clip(lit, 0, 255, out=lit).astype(np.uint8)
+    return np.asarray(Pillow.merge("RGB", [Pillow.fromarray(band) for band in bands]))
 
 
 def soften(bands: Array, side: float) -> Array:
@@ -163,15 +185,9 @@ def soften(bands: Array, side: float) -> Array:
     return bands
 
 
-def table(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
-    """Dark background of the plate view, (h, w, 3) uint8."""
+def table(rng: np.random.Generator, shape: tuple[int, int]) -> Pillow.Image:
+    """Dark background of the plate view; shape is (h, w)."""
     level = rng.uniform(0.8, 1.25)
     cloud = 1 + 0.12 * smooth_noise(rng, (12, 4), shape)
-    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.092, 0.097, 0.108)]
-    return np.asarray(Pillow.merge("RGB", bands))
-
-
-def overlay(below: Image, above: Image, alpha: Image) -> Image:
-    """Lay one picture over another; (h, w, 3), (h, w, 3) and (h, w), all uint8."""
-    pictures = (Pillow.fromarray(array) for array in (above, below, alpha))
-    return np.asarray(Pillow.composite(*pictures))
+    bands = [Pillow.fromarray(to_bytes(cloud * (level * c))) for c in (0.105, 0.111, 0.124)]
+    return Pillow.merge("RGB", bands)

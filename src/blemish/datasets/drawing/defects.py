@@ -12,7 +12,7 @@ from blemish.datasets.drawing.plate import (
     REGIONS,
     Canvas,
     blend,
-    outline_cover,
+    outline_distance,
     panel_cover,
     patch,
 )
@@ -22,9 +22,9 @@ KINDS = ("scratch", "dent", "stain", "missing")
 # The glass of the plates that this set stands in for has hardly any defects.
 REGION_SHARES = {"anode": 0.43, "glass": 0.12, "cathode": 0.45}
 _SUBSTRATE = {
-    "anode": (0.83, 0.56, 0.41),
-    "glass": (0.80, 0.85, 0.88),
-    "cathode": (0.80, 0.81, 0.82),
+    "anode": (0.78, 0.52, 0.38),
+    "glass": (0.93, 0.96, 0.98),
+    "cathode": (0.72, 0.73, 0.74),
 }
 
 
@@ -57,36 +57,31 @@ class Defect:
     edge: bool = False
 
 
+# Ranges of radius, stretch and strength.
+_RANGES = {
+    "scratch": ((18, 36), (2.4, 4.0), (0.2, 0.36)),
+    "dent": ((7.5, 10.5), (1, 1.4), (0.55, 0.85)),
+    "stain": ((7.5, 11.5), (1, 1.7), (0.5, 0.75)),
+    "missing": ((7, 10), (1, 1.5), (0.62, 0.85)),
+}
+
+
 def sample_defect(rng: np.random.Generator, kind: str) -> Defect:
     """Draw the parameters of a defect of one kind."""
     region = str(rng.choice(list(REGION_SHARES), p=list(REGION_SHARES.values())))
-    amplitudes = rng.normal(0, 1, 4) * (0.16, 0.11, 0.07, 0.05)
+    rough = 0.4 if kind == "dent" else 1.0
+    amplitudes = rng.normal(0, rough, 4) * (0.16, 0.11, 0.07, 0.05)
     waves = tuple(zip(amplitudes.tolist(), rng.uniform(0, 2 * np.pi, 4).tolist(), strict=True))
     place = _place_at_edge if kind == "missing" else _place_inside
     x, y, edge = place(rng, region)
-    sign = -1 if rng.random() < 0.35 else 1
-    across = rng.uniform(0.45, np.pi - 0.45)  # away from the brushing, which is vertical
-    radius, stretch, angle, strength = {
-        "scratch": (
-            rng.uniform(16, 34),
-            rng.uniform(2.2, 3.6),
-            across,
-            sign * rng.uniform(0.2, 0.36),
-        ),
-        "dent": (
-            rng.uniform(6, 9.5),
-            rng.uniform(1, 1.4),
-            rng.uniform(0, np.pi),
-            rng.uniform(0.42, 0.65),
-        ),
-        "stain": (
-            rng.uniform(6.5, 10.5),
-            rng.uniform(1, 1.7),
-            rng.uniform(0, np.pi),
-            rng.uniform(0.42, 0.65),
-        ),
-        "missing": (rng.uniform(6, 9), rng.uniform(1, 1.5), rng.uniform(0, np.pi), 1.0),
-    }[kind]
+    radius, stretch, strength = (float(rng.uniform(*limits)) for limits in _RANGES[kind])
+    angle = float(rng.uniform(0, np.pi))
+    if kind == "scratch":
+        angle = float(rng.uniform(-1, 1)) * 1.1  # away from the brushing, which is vertical
+        # Dark coatings lose their dark surface: there a scratch is always bright.
+        left, top, right, bottom = PANELS[region]
+        coated = region != "glass" and left < x < right and top < y < bottom
+        strength *= -1 if rng.random() < 0.5 and not coated else 1
     return Defect(kind, region, x, y, radius, angle, stretch, strength, waves, edge)
 
 
@@ -100,7 +95,7 @@ def _place_inside(rng: np.random.Generator, region: str) -> tuple[float, float, 
 
 def _place_at_edge(rng: np.random.Generator, region: str) -> tuple[float, float, bool]:
     """At the outer edge of the body, or at the edge of the region's panel."""
-    edge = bool(rng.random() < 0.4)
+    edge = bool(rng.random() < 0.4) and region != "glass"
     left, _, right, _ = BODY if edge else PANELS[region]
     _, top, _, bottom = PANELS[region]
     x = (left + 3.0) if rng.random() < 0.5 else (right - 3.0)
@@ -144,11 +139,14 @@ def add_defect(canvas: Canvas, defect: Defect) -> None:
 def _weight(defect: Defect, xs: Array, ys: Array, scale: float) -> Array:
     if defect.kind == "scratch":
         distance, _ = curve_distance(xs, ys, _path(defect))
-        return cover(np.abs(distance) - defect.stretch / 2, scale)
-    inside = cover((_blob(defect, xs, ys) - 1) * defect.radius, scale)
+        inside = cover(np.abs(distance) - defect.stretch / 2, scale)
+    else:
+        inside = cover((_blob(defect, xs, ys) - 1) * defect.radius, scale)
     if defect.kind == "missing" and not defect.edge:
-        return inside * panel_cover(xs, ys, defect.region, scale)
-    return inside * outline_cover(xs, ys, scale)
+        inside *= panel_cover(xs, ys, defect.region, scale)
+    else:
+        inside *= cover(outline_distance(xs, ys), scale)
+    return inside
 
 
 def _path(defect: Defect) -> Array:
@@ -170,7 +168,8 @@ def _blob(defect: Defect, xs: Array, ys: Array) -> Array:
     outline = np.ones_like(theta)
     for order, (amplitude, phase) in enumerate(defect.waves, 2):
         outline += amplitude * np.cos(order * theta + phase)
-    return (np.hypot(along, across) / (defect.radius * np.maximum(outline, 0.4))).astype(np.float32)
+    away: Array = np.hypot(along, across) / (defect.radius * np.maximum(outline, 0.4))
+    return away.astype(np.float32)
 
 
 def _scratch(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> None:
@@ -202,8 +201,8 @@ def _stain(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> N
 def _flake(defect: Defect, xs: Array, ys: Array, rgb: Array, weight: Array) -> None:
     """Draw where the coating came off: the bare material, with a shadow at the upper rim."""
     away = _blob(defect, xs, ys)
-    shade = 1 - 0.35 * np.exp(-(((away - 0.95) / 0.12) ** 2)) * (
+    shade = 1 - 0.65 * np.exp(-(((away - 0.92) / 0.14) ** 2)) * (
         (xs < defect.x) | (ys < defect.y)[:, None]
     )
     bare = np.stack([shade * value for value in _SUBSTRATE[defect.region]])
-    blend(rgb, bare.astype(np.float32), weight * 0.8)
+    blend(rgb, bare.astype(np.float32), weight * defect.strength)

@@ -7,7 +7,7 @@ hairlines and smudges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,11 +17,9 @@ from blemish.datasets.drawing.shapes import (
     Array,
     Bits,
     Box,
-    bend,
     box_distance,
     centres,
     cover,
-    curve_distance,
     dots,
     resized,
     smooth_noise,
@@ -77,21 +75,25 @@ def draw_plate(rng: np.random.Generator, scale: float = 1.0) -> Canvas:
         drawer = _REGION_DRAWERS[name]
         drawer(np.random.default_rng(seed), rgb[:, rows], xs, ys[rows], scale)
     _finish(rgb, xs, ys)
+    outline, rim = (_cached_outline if scale == 1 else _outline)(scale)
+    rgb *= rim
     _marks(np.random.default_rng(seeds[3]), rgb, scale)
-    return Canvas(rgb, _outline(scale).copy(), scale)
+    return Canvas(rgb, outline.copy(), scale)
 
 
-@lru_cache(maxsize=1)
-def _outline(scale: float) -> Array:
-    return outline_cover(centres(0, WIDTH, scale), centres(0, HEIGHT, scale), scale)
+def _outline(scale: float) -> tuple[Array, Array]:
+    """Coverage of the plate (H, W), and how its rounded rim loses light (H, W)."""
+    distance = outline_distance(centres(0, WIDTH, scale), centres(0, HEIGHT, scale))
+    return cover(distance, scale), 1 - np.float32(0.72) * np.exp(
+        -((np.minimum(distance, 0) / 2.6) ** 2)
+    )
 
 
-def outline_cover(xs: Array, ys: Array, scale: float) -> Array:
-    """Share of each pixel that body and tabs cover, (h, w) in [0, 1]."""
-    distance = box_distance(xs, ys, BODY, 7)
-    for tab in TABS:
-        distance = np.minimum(distance, box_distance(xs, ys, tab, 5))
-    return cover(distance, scale)
+def outline_distance(xs: Array, ys: Array) -> Array:
+    """Signed distance in units to the outline of body and tabs, (h, w)."""
+    distances = [box_distance(xs, ys, BODY, 12), *(box_distance(xs, ys, tab, 9) for tab in TABS)]
+    nearest: Array = np.minimum.reduce(distances)
+    return nearest
 
 
 def panel_cover(xs: Array, ys: Array, region: str, scale: float) -> Array:
@@ -99,7 +101,6 @@ def panel_cover(xs: Array, ys: Array, region: str, scale: float) -> Array:
     return cover(box_distance(xs, ys, PANELS[region], PANEL_RADIUS), scale)
 
 
-@lru_cache(maxsize=3)
 def _edge(region: str, scale: float) -> tuple[Box, Array, Array, Array, Array]:
     """Around the panel of a region: box in units, coverage, groove, bevel, share of upper light."""
     left, top, right, bottom = PANELS[region]
@@ -112,7 +113,11 @@ def _edge(region: str, scale: float) -> tuple[Box, Array, Array, Array, Array]:
     return box, cover(distance, scale), groove, bevel, upper
 
 
-def blend(rgb: Array, colour: Array | tuple[float, float, float], weight: Array) -> None:
+# What is the same on all plates is kept at the scale of the plate view; photos differ in scale.
+_cached_outline, _cached_edge = lru_cache(_outline), lru_cache(_edge)
+
+
+def blend(rgb: Array, colour: Array | Sequence[float | np.floating], weight: Array) -> None:
     """Lay a colour over an image (3, h, w) in place; colour (3,) or (3, h, w), weight (h, w)."""
     for band, value in zip(rgb, colour, strict=True):
         band += (value - band) * weight
@@ -163,7 +168,7 @@ def _panel(
     scale: float,
 ) -> None:
     """Lay a dark coated panel with a bevelled edge over the metal."""
-    box, inside, groove, bevel, upper = _edge(region, scale)
+    box, inside, groove, bevel, upper = (_cached_edge if scale == 1 else _edge)(region, scale)
     part = _part(rgb, box, region, scale)
     shape = inside.shape
     light = _brushing(rng, 10, shape) * np.float32(0.8 * rough)
@@ -186,9 +191,7 @@ def _anode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
     """Draw copper with a graphite panel, a row of spot welds and two fiducials."""
     _metal(rng, (0.74, 0.455, 0.335), 0.05, rgb, xs)
     _panel(rng, "anode", (0.245, 0.228, 0.22), 0.075, rgb, scale)
-    shift = rng.uniform(-1, 1, 2)
-    for place in range(5):
-        _weld(rgb, xs, ys, (60 + 30 * place + shift[0], 84 + shift[1]), 5.0, scale)
+    _welds(rng, rgb, xs, ys, 84, scale)
     for side in (24, 216):
         _engrave(rgb, xs, ys, _cross((side, 386), 4.5, 0.8), scale)
     _engrave(rgb, xs, ys, [(112, 36.6, 128, 39.4)], scale)
@@ -197,7 +200,8 @@ def _anode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
 def _glass(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: float) -> None:
     """Draw a bezel with a bluish pane, a lattice seen through it and a soft reflection."""
     _metal(rng, (0.20, 0.21, 0.23), 0.05, rgb, xs)
-    box, inside, groove, bevel, upper = _edge("glass", scale)
+    columns, rows = xs, ys
+    box, inside, groove, bevel, upper = (_cached_edge if scale == 1 else _edge)("glass", scale)
     part = _part(rgb, box, "glass", scale)
     xs, ys = centres(box[0], box[2], scale), centres(box[1], box[3], scale)
     light = _pane_light(rng, xs, ys)
@@ -211,8 +215,9 @@ def _glass(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: fl
         blend(pane, (0.93, 0.96, 1.0), np.float32(strength) * np.exp(-(away**2)))
     blend(part, (0.02, 0.02, 0.03), np.float32(0.6) * groove)
     blend(part, pane, inside)
-    blend(part, (0.88, 0.93, 0.98), np.float32(0.5) * bevel * upper)
+    blend(part, (0.88, 0.93, 0.98), np.float32(0.38) * bevel * upper)
     blend(part, (0.12, 0.15, 0.19), np.float32(0.45) * bevel * (1 - upper))
+    _studs(rng, rgb, columns, rows, scale)
 
 
 def _pane_light(rng: np.random.Generator, xs: Array, ys: Array) -> Array:
@@ -238,8 +243,7 @@ def _cathode(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: 
         place = (origin[0] + shift[0], origin[1] + shift[1])
         inked = dots(xs[columns], ys[rows], bits, place, pitch, radius, scale)
         blend(rgb[:, rows, columns], _colour(colour, ink), inked * np.float32(0.92))
-    for place in range(5):
-        _weld(rgb, xs, ys, (60 + 30 * place, 1118), 5.0, scale)
+    _welds(rng, rgb, xs, ys, 1118, scale)
     for side in (24, 216):
         _engrave(rgb, xs, ys, _cross((side, 814), 4.5, 0.8), scale)
     _engrave(rgb, xs, ys, _cross((120, 1162), 8, 1.4), scale)
@@ -269,18 +273,42 @@ def _prints(rng: np.random.Generator) -> list[Print]:
     ]
 
 
-def _weld(
-    rgb: Array, xs: Array, ys: Array, centre: tuple[float, float], radius: float, scale: float
+def _welds(
+    rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, row: float, scale: float
 ) -> None:
-    """Draw a spot weld: a shallow ring lit from the upper left."""
-    columns = _window(xs, centre[0] - 9, centre[0] + 9)
-    rows = _window(ys, centre[1] - 9, centre[1] + 9)
-    dx, dy = xs[columns] - centre[0], (ys[rows] - centre[1])[:, None]
-    away = np.hypot(dx, dy)
-    ring = np.exp(-(((away - radius) / 1.2) ** 2))
-    shade = -(dx + dy) / (away + 1) * 0.2
-    part = rgb[:, rows, columns]
-    part *= (1 + ring * shade - 0.10 * cover(away - radius, scale)).astype(np.float32)
+    """Draw a row of spot welds, shallow rings; how much each of them glints is chance."""
+    shift, glints = rng.uniform(-0.7, 0.7, 2), rng.uniform(0, 1, 5)
+    for place, glint in enumerate(glints):
+        x, y = 60 + 30 * place + shift[0], row + shift[1]
+        dx, dy, part = _nearby(rgb, xs, ys, x, y)
+        away = np.hypot(dx, dy)
+        ring = np.exp(-(((away - 5) / 1.2) ** 2))
+        part *= 1 - (dx + dy) / (away + 1) * 0.2 * ring - 0.10 * cover(away - 5, scale)
+        _glint(part, dx, dy, glint)
+
+
+def _studs(rng: np.random.Generator, rgb: Array, xs: Array, ys: Array, scale: float) -> None:
+    """Draw four polished studs in the bezel; one of them mirrors the lamp."""
+    bright = rng.integers(4)
+    for place, (x, y) in enumerate(((20, 436), (220, 436), (20, 764), (220, 764))):
+        dx, dy, part = _nearby(rgb, xs, ys, x, y)
+        away = np.hypot(dx, dy)
+        blend(part, (0.04, 0.04, 0.05), np.float32(0.7) * cover(away - 5.2, scale))
+        dome = [np.float32(level) * (1 - (dx + dy) / 14) for level in (0.36, 0.37, 0.39)]
+        blend(part, np.stack(np.broadcast_arrays(*dome)), cover(away - 4.4, scale))
+        _glint(part, dx, dy, rng.uniform(0.95, 1.05) if place == bright else rng.uniform(0, 0.15))
+
+
+def _nearby(rgb: Array, xs: Array, ys: Array, x: float, y: float) -> tuple[Array, Array, Array]:
+    """Offsets (w,) and (h, 1) in units from a point, and a view of the drawing around it."""
+    columns, rows = _window(xs, x - 9, x + 9), _window(ys, y - 9, y + 9)
+    return xs[columns] - np.float32(x), (ys[rows] - np.float32(y))[:, None], rgb[:, rows, columns]
+
+
+def _glint(part: Array, dx: Array, dy: Array, strength: float) -> None:
+    """Mirror the lamp in a small dome, up to the brightest white."""
+    spot = np.exp(-((dx + 1.2) ** 2 + (dy + 1.2) ** 2) / 4.5)
+    blend(part, (1.1, 1.1, 1.08), np.minimum(np.float32(strength) * spot, 1))
 
 
 def _cross(centre: tuple[float, float], arm: float, half: float) -> list[Box]:
@@ -298,67 +326,48 @@ def _engrave(rgb: Array, xs: Array, ys: Array, bars: list[Box], scale: float) ->
 
 
 def _finish(rgb: Array, xs: Array, ys: Array) -> None:
-    """Shade the seams between the regions and the rounded long edges of the body."""
+    """Shade the seams between the regions and light the left edge of the body."""
     rows = np.ones_like(ys)
     for seam in (400, 800):
         rows -= 0.55 * np.exp(-(((ys - seam) / 1.1) ** 2))
-    columns = 1 + 0.30 * np.exp(-(((xs - BODY[0] - 1.5) / 1.2) ** 2))
-    columns -= 0.35 * np.exp(-(((xs - BODY[2] + 1.5) / 1.8) ** 2))
+    columns = 1 + 0.25 * np.exp(-(((xs - BODY[0] - 4) / 1.3) ** 2))
     rgb *= (rows[:, None] * columns).astype(np.float32)
 
 
 def _window(coordinates: Array, low: float, high: float) -> slice:
     """Indices of the sorted coordinates that lie between two values."""
-    return slice(*np.searchsorted(coordinates, (low, high)).tolist())
+    return slice(*np.searchsorted(coordinates, np.array((low, high))).tolist())
 
 
 def _marks(rng: np.random.Generator, rgb: Array, scale: float) -> None:
     """Add what is harmless: dust, faint hairlines along the brushing and soft smudges."""
     left, top, right, bottom = BODY
     for _ in range(rng.poisson(16)):
-        x, y = rng.uniform((left, top), (right, bottom))
-        radius, strength = rng.uniform(0.4, 0.8), float(np.clip(rng.normal(0, 0.08), -0.15, 0.15))
-        _spot(
-            rgb, (x, y), radius + 2, scale, lambda away, r=radius: cover(away - r, scale), strength
-        )
+        x, y, radius = rng.uniform((left, top, 0.4), (right, bottom, 0.8))
+        strength = float(np.clip(rng.normal(0, 0.08), -0.15, 0.15))
+        away, part = _around(rgb, x, y, radius + 2, scale)
+        part += strength * cover(away - radius, scale)
     for _ in range(rng.poisson(2.5)):
-        x, y = rng.uniform((left, top), (right, bottom))
-        radius, strength = rng.uniform(14, 38), rng.normal(0, 0.015)
-        _spot(
-            rgb,
-            (x, y),
-            2.5 * radius,
-            scale,
-            lambda away, r=radius: np.exp(-((away / r) ** 2)),
-            strength,
-        )
+        x, y, radius = rng.uniform((left, top, 14), (right, bottom, 38))
+        away, part = _around(rgb, x, y, 2.5 * radius, scale)
+        part += rng.normal(0, 0.015) * np.exp(-((away / radius) ** 2))
     for _ in range(rng.poisson(4)):
         _hairline(rng, rgb, scale)
 
 
-def _spot(
-    rgb: Array,
-    centre: tuple[float, float],
-    reach: float,
-    scale: float,
-    weight: Callable[[Array], Array],
-    strength: float,
-) -> None:
-    x, y = centre
+def _around(rgb: Array, x: float, y: float, reach: float, scale: float) -> tuple[Array, Array]:
+    """Distance in units from a point, and a view of the drawing around it."""
     xs, ys, part = patch(rgb, (x - reach, y - reach, x + reach, y + reach), scale)
-    part += strength * weight(np.hypot(xs - x, (ys - y)[:, None]))
+    return np.hypot(xs - np.float32(x), (ys - np.float32(y))[:, None]), part
 
 
 def _hairline(rng: np.random.Generator, rgb: Array, scale: float) -> None:
     x, y = rng.uniform((BODY[0] + 4, BODY[1] + 50), (BODY[2] - 4, BODY[3] - 50))
-    length, lean = rng.uniform(12, 45), rng.normal(0, 0.06)
-    points = bend(
-        (x, y), (x + rng.normal(0, 1), y + length / 2), (x + lean * length, y + length), 4
-    )
-    strength = rng.normal(0, 0.028)
-    xs, ys, part = patch(rgb, (x - 7, y - 2, x + 7, y + length + 2), scale)
-    distance, _ = curve_distance(xs, ys, points)
-    part += strength * cover(np.abs(distance) - 0.6, scale)
+    length, lean, bow = rng.uniform(12, 45), rng.normal(0, 0.06), rng.normal(0, 1)
+    xs, ys, part = patch(rgb, (x - 9, y, x + 9, y + length), scale)
+    down = (ys - y) / length
+    path = x + lean * (ys - y) + bow * down * (1 - down)
+    part += rng.normal(0, 0.028) * cover(np.abs(xs - path[:, None]) - 0.6, scale)
 
 
 def patch(values: Array, box: Box, scale: float) -> tuple[Array, Array, Array]:

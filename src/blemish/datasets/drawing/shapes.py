@@ -33,9 +33,10 @@ def centres(start: float, stop: float, scale: float) -> Array:
     return ((np.arange(first, last) + 0.5) / scale).astype(np.float32)
 
 
-def cover(distance: Array, scale: float) -> Array:
+def cover(distance: NDArray[np.floating], scale: float) -> Array:
     """Share in [0, 1] of each pixel inside a shape, from the signed distance in units (< 0: in)."""
-    return np.clip(0.5 - distance * np.float32(scale), 0, 1)
+    share = np.float32(0.5) - distance.astype(np.float32) * np.float32(scale)
+    return np.clip(share, 0, 1, out=share)
 
 
 def box_distance(xs: Array, ys: Array, box: Box, radius: float = 0.0) -> Array:
@@ -44,7 +45,8 @@ def box_distance(xs: Array, ys: Array, box: Box, radius: float = 0.0) -> Array:
     dx = np.abs(xs - (left + right) / 2) - ((right - left) / 2 - radius)
     dy = (np.abs(ys - (top + bottom) / 2) - ((bottom - top) / 2 - radius))[:, None]
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
-    return (outside + np.minimum(np.maximum(dx, dy), 0) - radius).astype(np.float32)
+    distance: Array = outside + np.minimum(np.maximum(dx, dy), 0) - np.float32(radius)
+    return distance
 
 
 def curve_distance(xs: Array, ys: Array, points: Array) -> tuple[Array, Array]:
@@ -80,7 +82,8 @@ def bend(
     """Points on the quadratic Bézier curve with these control points, (count, 2) float32."""
     t = np.linspace(0, 1, count)[:, None]
     a, b, c = (np.asarray(point, float) for point in (start, middle, end))
-    return ((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c).astype(np.float32)
+    points: Array = ((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c).astype(np.float32)
+    return points
 
 
 def resized(values: Array, shape: tuple[int, int]) -> Array:
@@ -132,5 +135,6 @@ def dots(
     down = np.where(inside_y, rows, 0).astype(int)
     lit = bits[down[:, None], across] & inside_x & inside_y[:, None]
     dx, dy = (columns - across - 0.5) * pitch, (rows - down - 0.5) * pitch
-    distance = np.sqrt(dx**2 + (dy**2)[:, None]) - radius
-    return cover(distance.astype(np.float32), scale) * lit
+    distance = np.hypot(dx, dy[:, None]) - np.float32(radius)
+    printed: Array = cover(distance.astype(np.float32), scale) * lit
+    return printed

@@ -1,0 +1,187 @@
+"""The verbs. Each parses, calls public names, prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import blemish
+from blemish.cli import output
+from blemish.cli.progress import progress_bar
+
+app = typer.Typer(
+    name="blemish",
+    help="Learn what good parts look like; find what is wrong with new ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    str, typer.Option("--data", help="A folder, a manifest, or NAME[:PATH] of a known data set.")
+]
+DataSet = Annotated[
+    list[str] | None, typer.Option("--data-set", help="Option of the data set, key=value.")
+]
+Category = Annotated[
+    str | None, typer.Option(help="Category of the data set, or all: one model file for each.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Option of the method or detector, key=value.")
+]
+FalseAlarms = Annotated[
+    str | None, typer.Option(help="Accepted share of good parts that are flagged, such as 1%.")
+]
+Model = Annotated[Path, typer.Argument(help="Model file that `blemish fit` wrote.")]
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(blemish.__version__)
+        raise typer.Exit
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("blemish-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the drawn data set.")] = 0,
+) -> None:
+    """Draw battery plates, learn from the good ones, and report on the others."""
+    data = blemish.open_dataset("battery_plate", seed=seed)
+    with progress_bar() as progress:
+        run = blemish.Run(progress=progress, say=print)
+        detector = blemish.Detector("patchcore").fit(data, run)
+        evaluation = blemish.evaluate(detector, data, progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
+    detector.save(out / "plate.blemish")
+    output.write_evaluation(evaluation, out, f"blemish demo --seed {seed}")
+
+
+@app.command("check-data")
+def check_data(
+    data: Annotated[str, typer.Argument(help="A folder, a manifest, or NAME[:PATH].")],
+    data_set: DataSet = None,
+    category: Category = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what was understood of a data set, and everything that is wrong with it."""
+    opened = blemish.open_dataset(data, category=category, **output.assignments(data_set))
+    with progress_bar() as progress:
+        report = blemish.check_dataset(
+            opened, lambda done, total, what: progress("check", done, total)
+        )
+    print(json.dumps(report.to_json(), indent=2) if as_json else report.text())
+    raise typer.Exit(0 if report.usable else 2)
+
+
+@app.command("fit")
+def fit(
+    method: Annotated[str, typer.Argument(help="Name of a method; `blemish list` shows all.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Model file to write.")],
+    data_set: DataSet = None,
+    category: Category = None,
+    settings: Settings = None,
+    preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
+) -> None:
+    """Learn from the good training images and calibrate on held-out ones."""
+    given = output.assignments(data_set)
+    for name, path in output.each_category(data, category, out, given):
+        opened = blemish.open_dataset(data, category=name, **given)
+        detector = blemish.Detector(method, preset, **output.assignments(settings))
+        with progress_bar() as progress:
+            detector.fit(opened, blemish.Run(progress=progress, say=print))
+        output.print_fitted(detector, detector.save(path))
+
+
+@app.command("update")
+def update(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Model file to write.")],
+    data_set: DataSet = None,
+    category: Category = None,
+) -> None:
+    """Add the new good images of a data set to a model, forget the missing ones, recalibrate."""
+    opened = blemish.open_dataset(data, category=category, **output.assignments(data_set))
+    detector = blemish.Detector.load(model)
+    with progress_bar() as progress:
+        detector.update(opened, blemish.Run(progress=progress, say=print))
+    output.print_fitted(detector, detector.save(out))
+
+
+@app.command("predict")
+def predict(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per image.")] = False,
+    overlay: Annotated[Path | None, typer.Option(help="Folder for pictures of the map.")] = None,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with 1 if a defect was found.")
+    ] = False,
+    false_alarms: FalseAlarms = None,
+) -> None:
+    """Judge images: is this part defective, where, and how sure."""
+    detector = output.load(model, false_alarms)
+    found, errors = False, 0
+    for path in output.expand(images):
+        try:
+            prediction = detector.predict(path)
+        except blemish.ImageError as error:
+            errors += 1
+            output.print_error(path, error, as_json)
+            continue
+        found = found or prediction.defective
+        output.print_prediction(prediction, as_json)
+        if overlay is not None:
+            output.save_overlay(prediction, path, overlay)
+    raise typer.Exit(2 if errors else int(fail and found))
+
+
+@app.command("evaluate")
+def evaluate(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
+    data_set: DataSet = None,
+    category: Category = None,
+    maps: Annotated[bool, typer.Option("--maps", help="Save raw maps as float32 TIFF.")] = False,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Save pictures of maps.")] = False,
+    false_alarms: FalseAlarms = None,
+) -> None:
+    """Score the test images of a data set: metrics.json, metrics.csv, report.html."""
+    opened = blemish.open_dataset(data, category=category, **output.assignments(data_set))
+    detector = output.load(model, false_alarms)
+    save = output.MapWriter(opened, out, maps, overlays)
+    with progress_bar() as progress:
+        evaluation = blemish.evaluate(detector, opened, progress=progress, on_prediction=save)
+    output.write_evaluation(evaluation, out, output.command_line())
+
+
+@app.command("threshold")
+def threshold(
+    model: Model,
+    false_alarms: Annotated[str, typer.Option(help="Accepted share of good parts, such as 1%.")],
+    pixel_false_alarms: Annotated[str | None, typer.Option(help="The same for pixels.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write here instead.")] = None,
+) -> None:
+    """Change the false-alarm rate of a model file; nothing is learned again."""
+    detector = blemish.Detector.load(model)
+    pixel = None if pixel_false_alarms is None else output.rate(pixel_false_alarms)
+    detector.set_false_alarms(output.rate(false_alarms), pixel)
+    output.print_fitted(detector, detector.save(out or model))
+
+
+@app.command("list")
+def list_everything(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List methods, data sets and backbones with their options and defaults."""
+    listing: dict[str, Any] = blemish.describe_everything()
+    print(json.dumps(listing, indent=2, default=str) if as_json else output.listing_text(listing))

@@ -1,0 +1,170 @@
+"""What the verbs share: reading options, printing results, writing files."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import blemish
+
+HEADLINE = (
+    "image_auroc",
+    "image_ap",
+    "false_alarm_rate",
+    "miss_rate",
+    "pixel_auroc",
+    "aupro_0.30",
+    "aupro_0.05",
+    "pixel_f1",
+    "pixel_iou",
+    "image_f1_max",
+    "pixel_f1_max",
+    "pixel_iou_max",
+)
+
+
+def assignments(texts: list[str] | None) -> dict[str, Any]:
+    """``key=value`` texts as a dictionary."""
+    return dict(blemish.parse_assignments(texts or []))
+
+
+def rate(text: str) -> float:
+    """Read a rate: ``0.01`` or ``1%``."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise blemish.OptionError(f"{text!r} is not a rate; write 1% or 0.01.") from None
+
+
+def load(model: Path, false_alarms: str | None) -> blemish.Detector:
+    """Load a detector and ask for another false-alarm rate where one is given."""
+    detector = blemish.Detector.load(model)
+    if false_alarms is not None:
+        detector.set_false_alarms(rate(false_alarms))
+    return detector
+
+
+def each_category(
+    data: str, category: str | None, out: Path, options: Mapping[str, Any]
+) -> Iterator[tuple[str | None, Path]]:
+    """The categories to fit, each with the file to write: ``part.blemish`` → ``part-NAME…``."""
+    if category != "all":
+        yield category, out
+        return
+    for name in blemish.list_categories(data, **options):
+        yield name, out.with_name(f"{out.stem}-{name}{out.suffix}")
+
+
+def expand(paths: Iterable[Path]) -> Iterator[Path]:
+    """Images as given, and the images of folders in order of name."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if blemish.is_image_name(p))
+        else:
+            yield path
+
+
+def command_line() -> str:
+    """The command that was typed, for the report."""
+    return "blemish " + shlex.join(sys.argv[1:])
+
+
+def print_fitted(detector: blemish.Detector, path: Path) -> None:
+    """Say what was learned and what is promised."""
+    low, high = detector.calibration.rate_interval(detector.false_alarms)
+    counts = detector.card()["data"]
+    print(
+        f"Learned from {counts['learned']} good images, calibrated on {counts['calibration']} "
+        f"({detector.calibration.group_count} parts). Flagged above {detector.threshold:.4g}: "
+        f"{detector.false_alarms:.3g} of good parts asked for, true rate {low:.3g} to {high:.3g} "
+        f"(95 %).\nWrote {path} ({path.stat().st_size / 1e6:.1f} MB)."
+    )
+
+
+def print_prediction(prediction: blemish.Prediction, as_json: bool) -> None:
+    """One line per image."""
+    if as_json:
+        print(json.dumps(prediction.to_json()), flush=True)
+        return
+    verdict = "DEFECTIVE" if prediction.defective else "good"
+    where = ", ".join(
+        f"{r.box[2] - r.box[0]}×{r.box[3] - r.box[1]} px at {r.box[0]},{r.box[1]} ({r.share:.0%})"
+        for r in prediction.regions[:3]
+    )
+    odd = f"p = {prediction.p_value:.3g}"
+    print(
+        f"{verdict:9} {odd:11} score {prediction.score:.4g}  {prediction.key}  {where}".rstrip(),
+        flush=True,
+    )
+
+
+def print_error(path: Path, error: Exception, as_json: bool) -> None:
+    """An image that cannot be read is reported, the others go on."""
+    print(f"blemish: {error}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"image": str(path), "error": str(error)}), flush=True)
+
+
+def save_overlay(prediction: blemish.Prediction, source: Path, folder: Path) -> None:
+    """Write the map over the image as PNG."""
+    image = blemish.read_image(source)
+    blemish.write_png(folder / f"{source.stem}.png", blemish.overlay(image, prediction))
+
+
+class MapWriter:
+    """Saves maps and overlays while the evaluation runs."""
+
+    def __init__(self, data: blemish.DataSet, folder: Path, maps: bool, overlays: bool):
+        self.data, self.folder, self.maps, self.overlays = data, folder, maps, overlays
+
+    def __call__(self, record: blemish.Record, prediction: blemish.Prediction) -> None:
+        """Write the files of one test image."""
+        name = Path(*(part for part in Path(record.key).parts if part not in ("..", "/")))
+        if self.maps:
+            path = self.folder / "maps" / name.with_suffix(".tiff")
+            blemish.write_tiff(path, prediction.anomaly_map)
+        if self.overlays:
+            picture = blemish.overlay(self.data.image(record), prediction)
+            blemish.write_png(self.folder / "overlays" / name.with_suffix(".png"), picture)
+
+
+def write_evaluation(evaluation: blemish.Evaluation, folder: Path, command: str) -> None:
+    """Write the results files and the report; print the table and where the report is."""
+    blemish.write_results(evaluation, folder)
+    report = blemish.write_report(evaluation, folder / "report.html", command=command)
+    for name in HEADLINE:
+        figure = evaluation.figures.get(name)
+        if figure is not None:
+            print(_line(figure))
+    print(f"\nReport: {report.resolve()}")
+
+
+def _line(figure: blemish.Figure) -> str:
+    oracle = "  (oracle: chosen on the test set)" if figure.oracle else ""
+    if figure.value is None:
+        return f"{figure.label:24} –       {figure.reason}"
+    interval = ""
+    if figure.low is not None and figure.high is not None:
+        interval = f"  [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"{figure.label:24} {figure.value:.3f}{interval}{oracle}"
+
+
+def listing_text(listing: Mapping[str, Any]) -> str:
+    """The listing for people."""
+    lines = []
+    for kind, entries in listing.items():
+        lines += ["", kind.upper()]
+        for name, entry in entries.items():
+            lines += ["", f"{name}: {entry['summary']}"]
+            if entry.get("presets"):
+                lines.append(f"  presets: {', '.join(entry['presets'])}")
+            lines += [
+                f"  {o['name']}={o['default']}  {o['help']}"
+                + (f" [{', '.join(map(str, o['choices']))}]" if o["choices"] else "")
+                for o in entry["options"]
+            ]
+    return "\n".join(lines).strip()

@@ -1,0 +1,121 @@
+"""What fitting must do, and what it must leave alone, whatever the method."""
+
+import random
+
+import numpy as np
+import pytest
+
+from blemish import options
+from blemish.backbones.opening import open_backbone
+from blemish.datasets.base import DataSet
+from blemish.detector import Detector
+from blemish.errors import CapabilityError, DataError, NotFittedError
+from blemish.evaluation import evaluate
+from blemish.methods.base import Method
+from blemish.settings import Settings
+from drawn import defective_records, good_records
+
+
+def test_every_option_has_a_default_and_a_help_text(case):
+    Detector(case.name)
+    assert isinstance(case.method.Options(), case.method.Options)
+    for info in options.describe(case.method.Options):
+        assert info.help or case.name == "mock_method", f"{info.name} has no help text"
+
+
+def test_options_never_take_a_name_of_the_detector(case):
+    assert not set(options.names(case.method.Options)) & set(options.names(Settings))
+
+
+def test_there_are_a_tiny_and_a_small_preset(case):
+    for preset in ("tiny", "small"):
+        assert Detector(case.name, preset=preset).method_name == case.name
+
+
+def test_declarations_have_one_of_the_values_they_may_have(case):
+    assert case.method.supervision in {"normal", "masks", "labels"}
+    assert isinstance(case.method.localises, bool)
+    assert isinstance(case.method.exportable, bool)
+
+
+def test_making_a_method_learns_nothing(case):
+    attributes = vars(case.method(case.method.Options()))
+    assert [name for name in attributes if name.endswith("_")] == []
+
+
+def test_nothing_works_before_fit(case, tmp_path):
+    detector = case.make()
+    with pytest.raises(NotFittedError, match="call fit"):
+        detector.predict(case.test_images()[0])
+    with pytest.raises(NotFittedError):
+        detector.save(tmp_path / "a.blemish")
+    with pytest.raises(NotFittedError):
+        evaluate(detector, case.data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_seed_gives_the_same_scores_and_fitting_twice_is_fitting_once(case):
+    np.random.seed(99)
+    random.seed(99)
+    again = case.make().fit(case.data)
+    np.testing.assert_allclose(case.scores_of(again), case.scores, rtol=1e-6)
+    assert again.fit(case.data) is again
+    np.testing.assert_allclose(case.scores_of(again), case.scores, rtol=1e-6)
+    assert again.threshold == pytest.approx(case.detector.threshold, rel=1e-6)
+
+
+def test_fitting_and_predicting_leave_the_process_as_it_was(case):
+    assert case.after == case.before
+
+
+def test_fitting_sees_neither_test_nor_calibration_images(case):
+    learned, calibrated = case.detector._fitted.learned, case.detector._fitted.calibrated
+    test = set(case.data.select("test").hashes.values())
+    assert learned
+    assert calibrated
+    assert not set(learned) & set(calibrated)
+    assert not test & case.detector.seen
+
+
+def test_a_method_for_normals_refuses_defective_training_images(case):
+    if case.method.supervision != "normal":
+        pytest.skip(f"{case.name} learns from defects too")
+    mixed = DataSet("mixed", (*good_records(8), *defective_records(1, split="train")))
+    with pytest.raises(DataError, match="from good images only, but 1 training"):
+        case.make().fit(mixed)
+
+
+def test_a_backbone_is_the_same_after_fitting_and_predicting(case):
+    chosen = case.detector.options
+    if not hasattr(chosen, "backbone"):
+        pytest.skip(f"{case.name} has no backbone")
+    own = case.detector.pipeline.method.backbone_.state()[1]
+    fresh = open_backbone(chosen.backbone, chosen.weights, chosen.strides).state()[1]
+    assert set(own) == set(fresh)
+    assert all(np.array_equal(own[name], fresh[name]) for name in own)
+
+
+def test_predicting_changes_nothing_that_was_learned(case):
+    method = case.detector.pipeline.method
+    before = {name: array.copy() for name, array in method.state()[1].items()}
+    case.scores_of(case.detector)
+    after = method.state()[1]
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_an_update_follows_the_data_or_is_refused(case, tmp_path):
+    detector = Detector.load(case.detector.save(tmp_path / "a.blemish"))
+    if case.method.update is Method.update:
+        with pytest.raises(CapabilityError, match="cannot be updated; fit it again"):
+            detector.update(case.data)
+        return
+    detector.update(case.data)
+    np.testing.assert_allclose(case.scores_of(detector), case.scores, rtol=1e-5)
+    kept = good_records(12)
+    detector.update(DataSet("changed", (*kept, *good_records(4, 700))))
+    train = DataSet("all", (*kept, *good_records(4, 700)))
+    assert detector.seen == set(train.hashes.values())
+
+
+def test_exporting_works_where_it_is_declared(case):
+    pytest.importorskip("blemish.exporting", reason="exporting does not exist yet")
