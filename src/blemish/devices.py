@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,17 +29,13 @@ def open_fabric(run: Run) -> Any:
         OptionError: The device is not there.
         MissingExtraError: Lightning is not installed.
     """
-    try:
-        # Here and not above: it takes seconds, and only training needs it.
-        from lightning.fabric import Fabric
-    except ImportError as error:
-        raise MissingExtraError("Training a network", "train") from error
+    make = _fabric_class()
     device = torch.device(find_device(run.device))
     fast = has_bf16(device)
     if run.precision == "bf16" and not fast:
         run.say(f"This {device.type} only emulates bfloat16, which is slow; precision=32 is not.")
     bf16 = run.precision == "bf16" or (run.precision == "auto" and fast)
-    fabric = Fabric(
+    fabric = make(
         accelerator=device.type,
         devices=run.devices if device.index is None else [device.index],
         strategy="ddp" if run.devices > 1 else "auto",
@@ -45,6 +43,16 @@ def open_fabric(run: Run) -> Any:
     )
     fabric.launch()
     return fabric
+
+
+def _fabric_class() -> Any:
+    try:
+        with _same_process():
+            # Here and not above: it takes seconds, and only training needs it.
+            from lightning.fabric import Fabric
+    except ImportError as error:
+        raise MissingExtraError("Training a network", "train") from error
+    return Fabric
 
 
 def find_device(name: str) -> str:
@@ -76,11 +84,27 @@ def has_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Draw from a seed of one's own inside the block; leave torch's global state as it was."""
+    """Draw from a seed of one's own inside the block; leave the process's state as it was.
+
+    Networks and optimisers are made inside such a block.
+    """
     devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _same_process(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(mix_seeds(seed))
         yield
+
+
+@contextmanager
+def _same_process() -> Iterator[None]:
+    """Undo what torch and Lightning do to a process when they first load some of their parts."""
+    environment, state = dict(os.environ), random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 def mix_seeds(*numbers: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,6 +101,10 @@ class Samples:
                     waiting = []
         if waiting:
             yield _batch(waiting)
+
+    def part(self, keys: Iterable[str]) -> Samples:
+        """The images with these keys, in order."""
+        return self._part(self.data.select(keys=keys))
 
     @property
     def places(self) -> list[tuple[int, int]]:

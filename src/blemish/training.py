@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("Training a network", "train") from error
 
-Schedule = Literal["constant", "linear", "cosine"]
 Augment = Callable[[Batch, np.random.Generator], Batch]
 ORDER, STEP, AUGMENT = 1, 2, 3  # what a random number is for; part of its seed
 
@@ -53,14 +52,15 @@ class Plan:
         epochs: Times that every view is seen.
         batch: Views per step; the last batch of an epoch may be smaller.
         clip: Largest norm of the gradient of each optimiser; 0 = no limit.
-        schedule: How learning rates fall to zero over all steps, or not at all.
+        schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"`` or
+            ``"cosine"``.
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
     """
 
     epochs: int
     batch: int
     clip: float = 0.0
-    schedule: Schedule = "constant"
+    schedule: str = "constant"
     warm_up: float = 0.0
 
     def rate(self, step: int, steps: int) -> float:

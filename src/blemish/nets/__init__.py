@@ -1,0 +1,1 @@
+"""Networks that methods train; torch only, no data and no files."""

@@ -1,0 +1,115 @@
+"""A convolutional variational autoencoder with dense layers at its narrowest place.
+
+[1] D. P. Kingma, M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014, arXiv 1312.6114.
+[2] M. Marchetti, "Rilevazione di anomalie da immagini mediante deep-learning", MSc thesis,
+    University of Bologna, 2022: the layers, two convolutions per stage.
+
+Differs from [2]: the head gives the logarithm of the variance, clamped to a range in which the
+gradient never dies, instead of a standard deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blemish.errors import MissingExtraError
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise MissingExtraError("A convolutional autoencoder", "train") from error
+
+LOG_VARIANCE = (-8.0, 4.0)  # between these a unit is certain enough, or says nothing
+
+
+class ConvVAE(nn.Module):
+    """Encoder and decoder, mirrored.
+
+    The encoder has, per stage, two 3×3 convolutions with ELU, and halves the size between stages.
+    Two dense layers lead to the means and log variances of the latent units. The decoder goes back
+    with transposed convolutions and ends in a sigmoid.
+
+    Args:
+        size: (height, width) of the images, a multiple of :attr:`multiple`.
+        channels: Channels of each stage; there is one halving less than stages.
+        hidden: Units of the dense layer on each side.
+        latent: Units of the code.
+    """
+
+    def __init__(self, size: tuple[int, int], channels: Sequence[int], hidden: int, latent: int):
+        super().__init__()
+        scale = self.multiple(channels)
+        self.grid = (channels[-1], size[0] // scale, size[1] // scale)
+        flat = self.grid[0] * self.grid[1] * self.grid[2]
+        self.latent = latent
+        self.encoder = nn.Sequential(
+            *_encoder_stages(channels),
+            nn.Flatten(),
+            nn.Linear(flat, hidden),
+            nn.ELU(),
+            nn.Linear(hidden, 2 * latent),
+        )
+        self.code = nn.Sequential(
+            nn.Linear(latent, hidden), nn.ELU(), nn.Linear(hidden, flat), nn.ELU()
+        )
+        self.decoder = nn.Sequential(*_decoder_stages(channels))
+        self.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def multiple(channels: Sequence[int]) -> int:
+        """What both sides of an image must be a multiple of."""
+        return 1 << (len(channels) - 1)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Describe images by codes.
+
+        Args:
+            x: (B, 3, H, W) in [0, 1].
+
+        Returns:
+            Means and log variances, (B, latent) each.
+        """
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        return mean, log_variance.clamp(*LOG_VARIANCE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Draw the images (B, 3, H, W) in (0, 1) of codes (B, latent)."""
+        grid = self.code(z).unflatten(1, self.grid)  # (B, C, h, w)
+        return self.decoder(grid.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode, draw a code, decode.
+
+        Args:
+            x: (B, 3, H, W) in [0, 1].
+            noise: (B, latent) standard normal; None takes the mean of the code itself.
+
+        Returns:
+            Reconstruction (B, 3, H, W), means and log variances (B, latent).
+        """
+        mean, log_variance = self.encode(x)
+        z = mean if noise is None else mean + (0.5 * log_variance).exp() * noise
+        return self.decode(z), mean, log_variance
+
+
+def _convolution(before: int, after: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, padding=1), nn.ELU()]
+
+
+def _encoder_stages(channels: Sequence[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in zip((3, *channels), channels, strict=False):
+        layers += [nn.MaxPool2d(2)] if layers else []
+        layers += [*_convolution(before, after), *_convolution(after, after)]
+    return layers
+
+
+def _decoder_stages(channels: Sequence[int]) -> list[nn.Module]:
+    last = channels[-1]
+    layers = [*_convolution(last, last), *_convolution(last, last)]
+    for before, after in zip(channels[:0:-1], channels[-2::-1], strict=True):
+        # Output padding 1: exactly twice the size.
+        up = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
+        layers += [up, nn.ELU(), *_convolution(after, after)]
+    return [*layers, nn.Conv2d(channels[0], 3, 3, padding=1), nn.Sigmoid()]

@@ -1,0 +1,212 @@
+from functools import cache, partial
+
+import numpy as np
+import pytest
+
+from blemish.datasets.base import DataSet, Record
+from blemish.detector import Detector
+from blemish.errors import DataError, OptionError, TrainingError
+from blemish.methods.vae import VAE, VAEOptions, _glow, _hold_out
+from blemish.preprocess import Geometry
+from blemish.run import Run
+from helpers import drawn_samples
+
+pytestmark = pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
+
+
+def bars(seed, spot=False, side=28):
+    """(28, 28, 3) uint8: upright bars under noise, with a spot or without."""
+    generator = np.random.default_rng(seed)
+    image = np.full((side, side), 60.0)
+    image[:, 4 + seed % 3 :: 8] = 180
+    image += generator.normal(0, 4, image.shape)
+    if spot:
+        top, left = generator.integers(4, side - 8, 2)
+        image[top : top + 4, left : left + 4] = 250
+    return np.repeat(image.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def bar_data(train=24, test=10):
+    records = [
+        Record(f"train/{i}", partial(bars, i), False, "good", f"t{i}", "train")
+        for i in range(train)
+    ]
+    for i in range(1000, 1000 + test):
+        for bad in (False, True):
+            kind = "spot" if bad else "good"
+            name = f"test/{kind}/{i}"
+            records.append(Record(name, partial(bars, i, bad), bad, kind, name, "test"))
+    return DataSet("bars", tuple(records))
+
+
+def make(**options):
+    return Detector(
+        "vae",
+        preset="tiny",
+        **{"image_size": "28", "device": "cpu", "false_alarms": 0.3, **options},
+    )
+
+
+@cache
+def fitted(**options):
+    return make(**options).fit(bar_data())
+
+
+def scores(detector, bad):
+    data = bar_data().select("test", bad)
+    return np.asarray([detector.predict(data.image(r)).score for r in data])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"variational": False},
+        {"likelihood": "bernoulli", "pooling": "max"},
+        {"likelihood": "fixed", "draws": 4, "free_bits": 0.05},
+    ],
+    ids=str,
+)
+def test_spots_outrank_good_bars(options):
+    detector = fitted(**options)
+    good, bad = scores(detector, False), scores(detector, True)
+    assert (bad[:, None] > good[None]).mean() > 0.95
+
+
+def test_every_loss_term_has_a_curve():
+    curves = fitted().history
+    assert set(curves) == {"loss", "error", "kl", "beta", "active_units", "rate"}
+    assert all(len(values) == 20 for values in curves.values())
+    assert curves["error"][-1] < curves["error"][0] / 2
+    assert curves["beta"][0] < curves["beta"][-1] == 1
+    assert set(fitted(variational=False).history) == {"loss", "error", "rate"}
+
+
+def test_scores_have_no_randomness():
+    detector, image = fitted(draws=4), bars(1001)
+    assert len({detector.predict(image).score for _ in range(3)}) == 1
+
+
+def test_a_saved_detector_gives_the_same_scores(tmp_path):
+    detector = fitted()
+    again = Detector.load(detector.save(tmp_path / "a.blemish"))
+    assert np.array_equal(scores(again, True), scores(detector, True))
+    assert again.history == detector.history
+    method, other = (d.pipeline.method for d in (detector, again))
+    assert method.active_units_ == other.active_units_
+
+
+def test_the_same_seed_gives_the_same_network():
+    one, two = (make(epochs=2).fit(bar_data()) for _ in range(2))
+    assert np.array_equal(scores(one, True), scores(two, True))
+
+
+def test_pictures_are_the_drawing_and_the_difference_on_one_scale():
+    detector = fitted()
+    good = detector.predict(bars(1001)).pictures
+    bad = detector.predict(bars(1001, spot=True)).pictures
+    assert set(good) == {"reconstruction", "squared difference"}
+    assert good["reconstruction"].shape == (28, 28, 3)
+    # The scale is that of held-out good images, so a good one stays darker than a bad one.
+    white = {
+        name: float((shown["squared difference"].min(axis=2) == 255).mean())
+        for name, shown in (("good", good), ("bad", bad))
+    }
+    assert white["good"] < 0.1
+    assert white["bad"] > white["good"] + 0.01
+
+
+def test_scaling_per_image_paints_a_spot_on_every_good_image_and_says_so():
+    pictures = fitted(difference_scale="per_image").predict(bars(1001)).pictures
+    assert pictures["squared difference, scaled per image"].max() == 255
+
+
+def test_padding_changes_nothing():
+    method = fitted().pipeline.method
+    x = np.random.default_rng(0).random((1, 28, 28, 3), np.float32)
+    valid = np.ones((1, 28, 28), bool)
+    valid[:, 20:] = False
+    other = np.where(valid[..., None], x, 0)
+    one, two = (method.predict_batch(v, valid, ["a"]) for v in (x, other))
+    assert np.array_equal(one.maps, two.maps)
+    assert not one.maps[:, 20:].any()
+
+
+def test_tiles_and_other_sizes_work():
+    detector = make(image_size="56", tile=28, epochs=2).fit(bar_data(8, 2))
+    assert detector.pipeline.method.usual_.shape == (1, 1)
+    assert detector.predict(bars(5, side=61)).anomaly_map.shape == (61, 61)
+
+
+def test_images_smaller_than_the_network_are_filled_up():
+    detector = make(image_size="2", epochs=2).fit(bar_data(8, 2))
+    assert detector.pipeline.method.size_ == (4, 4)
+    assert np.isfinite(detector.predict(bars(5)).score)
+
+
+def test_the_thesis_preset_scores_by_the_mean_of_the_raw_map():
+    detector = Detector("vae", preset="thesis")
+    assert detector.settings.fit == "stretch"
+    post = VAE(detector.options).post
+    assert (post.blur, post.pool, post.pool_value) == (0, "top_share", 1)
+    assert VAE(VAEOptions(pooling="max")).post.pool == "max"
+    small = make(standardise=False, epochs=2).fit(bar_data(8, 2))
+    assert small.pipeline.method.usual_.tolist() == [[1.0]]
+
+
+def test_options_that_make_no_network_are_refused():
+    with pytest.raises(OptionError, match="latent"):
+        make(latent=0)
+    with pytest.raises(OptionError, match="channels is empty"):
+        VAE(VAEOptions(channels=()))
+
+
+def test_a_rate_that_is_far_too_high_stops_with_a_sentence():
+    with pytest.raises(TrainingError, match="Training stopped at step"):
+        make(learning_rate=1e30, likelihood="fixed", deviation=0.001).fit(bar_data(8, 2))
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_model_and_refuses_other_options(tmp_path):
+    def stop(stage, done, total):
+        if done == 5 and stage.startswith("training"):
+            raise KeyboardInterrupt
+
+    options = {"epochs": 4, "train_batch": 8}
+    with pytest.raises(KeyboardInterrupt):
+        make(**options).fit(bar_data(), Run(checkpoint=tmp_path, progress=stop))
+    with pytest.raises(TrainingError, match=r"options\.beta is 1\.0 there and 2\.0 now"):
+        make(**options, beta=2).fit(bar_data(), Run(checkpoint=tmp_path))
+    said = []
+    resumed = make(**options).fit(bar_data(), Run(checkpoint=tmp_path, say=said.append))
+    assert any("goes on after epoch" in text for text in said)
+    unbroken = make(**options).fit(bar_data())
+    assert np.array_equal(scores(resumed, True), scores(unbroken, True))
+
+
+def test_the_usual_error_is_measured_on_parts_that_were_not_trained_on():
+    samples = drawn_samples(20)
+    learn, held = _hold_out(samples, 0)
+    assert (len(learn), len(held)) == (17, 3)
+    assert not {r.key for r in learn.data} & {r.key for r in held.data}
+    few = drawn_samples(3)
+    assert _hold_out(few, 0) == (few, few)
+
+
+def test_defective_training_images_are_refused():
+    data = bar_data(4, 2)
+    moved = tuple(
+        Record(r.key, r.image, r.defective, r.defect_type, r.group, "train") for r in data
+    )
+    with pytest.raises(DataError, match="good images only"):
+        make().fit(DataSet("mixed", moved))
+
+
+def test_the_difference_glows_from_black_to_white():
+    assert _glow(np.float32([[[0, 1 / 3, 2 / 3, 1, 9]]])).round(3).tolist() == [
+        [[[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1]]]
+    ]
+
+
+def test_geometry_of_the_samples_is_the_network_s_size():
+    assert Geometry(size=(10, 9), multiple=4).view_shape == (12, 12)
+    assert fitted().pipeline.method.size_ == (28, 28)

@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from blemish.methods.vae import VAE, VAEOptions
+from blemish.nets.conv_vae import LOG_VARIANCE, ConvVAE
+from blemish.options import build
+
+SMALL = ((32, 48), (4, 8, 8), 16, 3)
+
+
+def count(*modules):
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def meta(options):
+    with torch.device("meta"):  # shapes without memory
+        return ConvVAE((256, 256), options.channels, options.hidden, options.latent)
+
+
+def test_the_thesis_preset_has_the_parameters_that_the_thesis_states():
+    values = {k: v for k, v in VAE.presets["thesis"].items() if k not in {"image_size", "fit"}}
+    network = meta(build(VAEOptions, values, "method vae"))
+    assert count(network.encoder) == 273_252_672
+    assert count(network.code, network.decoder) == 276_070_467
+    assert count(network) == 549_323_139
+
+
+def test_the_default_has_twenty_five_million_parameters_and_eight_by_eight_cells():
+    network = meta(VAEOptions())
+    assert count(network) == 24_646_467
+    assert network.grid == (256, 8, 8)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (32, 48), (64, 8)])
+def test_what_comes_out_has_the_shape_of_what_went_in(size):
+    network = ConvVAE(size, *SMALL[1:])
+    x = torch.rand(2, 3, *size)
+    drawn, mean, log_variance = (t.detach() for t in network(x, None))
+    assert drawn.shape == x.shape
+    assert mean.shape == log_variance.shape == (2, 3)
+    assert 0 < float(drawn.min()) <= float(drawn.max()) < 1
+
+
+def test_sizes_halve_between_the_stages():
+    assert ConvVAE.multiple((8,)) == 1
+    assert ConvVAE.multiple((8, 8, 8)) == 4
+
+
+def test_the_log_variance_stays_where_its_gradient_lives():
+    network = ConvVAE(*SMALL)
+    with torch.no_grad():
+        network.encoder[-1].bias[3:] = torch.tensor([-100.0, 0.0, 100.0])
+        network.encoder[-1].weight[3:] = 0
+    log_variance = network.encode(torch.rand(2, 3, 32, 48))[1]
+    assert log_variance[0].tolist() == [LOG_VARIANCE[0], 0, LOG_VARIANCE[1]]
+
+
+def test_noise_moves_the_code_by_its_deviation():
+    network = ConvVAE(*SMALL)
+    x = torch.rand(2, 3, 32, 48)
+    mean, log_variance = network.encode(x)
+    noise = torch.randn(2, 3)
+    expected = network.decode(mean + noise * (0.5 * log_variance).exp())
+    torch.testing.assert_close(network(x, noise)[0], expected)
+    torch.testing.assert_close(network(x, None)[0], network.decode(mean))
