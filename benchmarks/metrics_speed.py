@@ -1,6 +1,6 @@
 """Time and memory of all pooled pixel metrics on the 160 screw test masks at 512 x 512.
 
-    python benchmarks/metrics_speed.py --images 160 1600 --out benchmarks/results/metrics-speed.json
+    python benchmarks/metrics_speed.py --images 160 1600 --out benchmarks/results
 
 Maps are smoothed noise, raised a little inside the masks of MVTec AD screw, which are read from the
 folder named by BLEMISH_DATA; without it masks are drawn. 1,600 images are the 160 masks ten times
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -28,17 +27,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from blemish.benchmark import Result, peak_memory_mb
 from blemish.metrics.exact import ExactPixelMetrics
 from blemish.metrics.pixels import PixelMetrics
-
-try:
-    import resource
-except ImportError:  # Windows has no such module: no peak memory there
-    resource = None  # type: ignore[assignment]
 
 SIDE = 512
 TEST_SET = 160
 GOOD = 41
+
+LABELS = {
+    "seconds": "seconds",
+    "peak_mb": "peak memory, MB",
+    "second_pass_seconds": "seconds of the exact second pass",
+    "state_mb": "kept, MB",
+    "largest_bound": "largest proven error bound of any figure",
+    "largest_error_seen": "largest difference to the exact figures",
+}
 
 Pair = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
@@ -84,7 +88,7 @@ def run_blemish(count: int, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
     figures = stream.figures()
     seconds += time.perf_counter() - start
-    peak = peak_megabytes()
+    peak = peak_memory_mb()
 
     exact = ExactPixelMetrics(stream)
     exact_seconds = 0.0
@@ -117,7 +121,7 @@ def run_peer(function: Callable[[list[Pair]], float], count: int, seed: int) -> 
     held = list(pairs(count, seed))
     start = time.perf_counter()
     value = function(held)
-    return {"seconds": time.perf_counter() - start, "peak_mb": peak_megabytes(), "value": value}
+    return {"seconds": time.perf_counter() - start, "peak_mb": peak_memory_mb(), "value": value}
 
 
 def scikit_learn_auroc(held: list[Pair]) -> float:
@@ -155,28 +159,12 @@ PEERS = {
 }
 
 
-def peak_megabytes() -> float | None:
-    """Largest resident memory of this process so far; None where it cannot be told."""
-    if resource is None:
-        return None
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1e6 if sys.platform == "darwin" else 1e3)
-
-
 def version(package: str) -> str | None:
     """The installed version, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def load() -> float | None:
@@ -222,19 +210,30 @@ def main() -> None:
         skipped = {"skipped": f"{package} is not installed"}
         measured[name] = in_own_process(name, TEST_SET, given.seed) if found else skipped
         print(f"{name}, {TEST_SET} images:", summary(measured[name]))
-    packages = ["numpy", "scipy", *(package for package, _ in PEERS.values())]
-    report = {
-        "what": "time and memory of all pooled pixel metrics",
-        "command": " ".join(["python", "benchmarks/metrics_speed.py", *sys.argv[1:]]),
-        "seed": given.seed,
-        "data": {"masks": screw_masks()[1], "size": f"{SIDE} x {SIDE}"},
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-        "hardware": {"processor": processor(), "cores": os.cpu_count(), "load": busy},
-        "measured": measured,
-    }
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write(measured, given.seed, busy, given.out)
+
+
+def write(measured: dict[str, Any], seed: int, busy: float | None, folder: Path) -> None:
+    """Write the results file: every number that was measured, as a figure."""
+    figures = {}
+    notes = [f"Load of the machine when it started: {busy}."]
+    for case, result in measured.items():
+        if "skipped" in result:
+            notes.append(f"{case}: {result['skipped']}.")
+        figures |= {
+            f"{case}_{name}": {"value": value, "label": f"{case}: {LABELS[name]}"}
+            for name, value in result.items()
+            if name in LABELS and value is not None
+        }
+    Result(
+        what="metrics_speed",
+        command=" ".join(["python", "benchmarks/metrics_speed.py", *sys.argv[1:]]),
+        seeds=(seed,),
+        data={"name": screw_masks()[1].replace("/", "_"), "size": f"{SIDE} x {SIDE}"},
+        figures=figures,
+        notes=notes,
+    ).write(folder)
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -63,10 +63,8 @@ def test_above_the_threshold_is_the_same_as_a_small_p_value(pairs, rate, score):
     for value in (score, float(round(score))):
         flagged = value > calibration.threshold(rate)
         p = calibration.p_value(value)
-        if abs(p - rate) > 1e-8 and calibration.threshold(rate) > min(calibration.scores):
-            assert flagged == (p <= rate)
-        elif flagged:
-            assert p <= rate + 1e-8
+        # Sums of shares such as 1/3 are rounded: within 1e-8 of the rate either is right.
+        assert flagged == (p <= rate) or abs(p - rate) < 1e-8
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=30))

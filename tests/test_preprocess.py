@@ -147,6 +147,8 @@ def test_a_region_of_interest_of_another_size_is_stretched():
     geometry = Geometry((20, 20), roi=left_half(10, 10))
     layout = geometry.layout((40, 60))
     np.testing.assert_array_equal(geometry.image_valid(layout), left_half(40, 60))
+    assert geometry.canvas_valid(layout).sum() == geometry.canvas_valid(layout).size / 2
+    assert Geometry((20, 20)).canvas_valid(layout).all()
 
 
 def test_cells_outside_the_region_neither_raise_nor_lower_what_is_inside():

@@ -1,6 +1,7 @@
 import json
 from importlib import resources
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -8,7 +9,6 @@ from blemish import Detector
 from blemish.types import PREDICTION_SCHEMA, Prediction, Region
 from drawn import images, plates
 
-jsonschema = pytest.importorskip("jsonschema")
 MASK = np.zeros((7, 9), bool)
 
 

@@ -191,8 +191,10 @@ class Detector:
     @overload
     def predict(self, images: ImageSource) -> Prediction: ...
     @overload
-    def predict(self, images: list[ImageSource]) -> list[Prediction]: ...
-    def predict(self, images: ImageSource | list[ImageSource]) -> Prediction | list[Prediction]:
+    def predict(self, images: list[ImageSource] | tuple[ImageSource, ...]) -> list[Prediction]: ...
+    def predict(
+        self, images: ImageSource | list[ImageSource] | tuple[ImageSource, ...]
+    ) -> Prediction | list[Prediction]:
         """Judge one image, or several. Nothing is written.
 
         Args:
@@ -202,7 +204,7 @@ class Detector:
         Returns:
             One :class:`blemish.Prediction`, or a list.
         """
-        if isinstance(images, list):
+        if isinstance(images, list | tuple):
             return list(self.predict_each(images))
         return next(self.predict_each([images]))
 

@@ -35,6 +35,7 @@ class Case:
     """One method, fitted once; tests must not fit or update this detector."""
 
     name: str
+    options: dict[str, Any]
     method: type[Method]
     data: DataSet = field(repr=False)
     detector: Detector
@@ -43,7 +44,7 @@ class Case:
     after: dict[str, str] = field(repr=False)
 
     def make(self, **settings: Any) -> Detector:
-        return make(self.name, **settings)
+        return make(self.name, **self.options, **settings)
 
     def test_images(self, defective: bool | None = None) -> list[np.ndarray]:
         return images(self.data.select("test", defective))
@@ -94,26 +95,36 @@ def mock_is_registered() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", params=[*registry.names("methods"), MOCK.name])
+# A trained network inside a method brings what plain numpy cannot break: seeds, threads, buffers.
+NETWORK = {"backbone": "resnet10t", "weights": "random", "strides": "8"}
+CASES = [
+    *(pytest.param((name, {}), id=name) for name in [*registry.names("methods"), MOCK.name]),
+    pytest.param(("patchcore", NETWORK), id="patchcore on a network"),
+]
+
+
+@pytest.fixture(scope="session", params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
     with mock_registered() as patch:
         for call in ("getaddrinfo", "create_connection"):
             patch.setattr(socket, call, no_network)
         patch.setattr(socket.socket, "connect", no_network)
-        return fit_case(request.param)
+        return fit_case(*request.param)
 
 
-def fit_case(name: str) -> Case:
+def fit_case(name: str, options: dict[str, Any]) -> Case:
+    if options:
+        pytest.importorskip("timm", reason="the extra [train] is not installed")
     try:
         method = registry.get("methods", name)
     except MissingExtraError as error:
         pytest.skip(str(error))
     data = plates(marked=0 if method.supervision == "normal" else 4)
-    detector = make(name)
+    detector = make(name, **options)
     before = surroundings()
     detector.fit(data)
     scores = [p.score for p in detector.predict(images(data.select("test")))]
-    return Case(name, method, data, detector, scores, before, surroundings())
+    return Case(name, options, method, data, detector, scores, before, surroundings())
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ CHANNELS = FilterBank((8,)).channels[0]
 
 
 def learn(count=6, geometry=WHOLE, say=lambda text: None, **options) -> PatchCore:
-    method = PatchCore(PatchCoreOptions(**{"coreset": 0.1, **options}))
+    method = PatchCore(PatchCoreOptions(**{"coreset": 0.1, "score": "patch", **options}))
     method.learn(Samples(DataSet("d", good_records(count)), geometry), Run(say=say))
     return method
 
@@ -100,6 +100,27 @@ def test_the_score_is_weighted_as_in_equation_7():
     weight = 1 - np.exp(score) / np.exp(distances[worst, support]).sum()
     assert predict(method, draw_defective(1)).scores[0] == pytest.approx(weight * score, rel=1e-4)
     assert 0 < weight < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "by_patch"),
+    [
+        ({"score": "patch"}, True),
+        ({"score": "map"}, False),
+        ({"score": "auto"}, False),
+        ({"score": "auto", "backbone": "filter_bank"}, False),
+    ],
+)
+def test_the_score_is_of_the_worst_patch_or_left_to_the_map(options, by_patch):
+    scores = predict(learn(**options), draw_defective(1)).scores
+    assert (scores is not None) == by_patch
+
+
+def test_the_score_of_the_map_is_its_peak():
+    data = DataSet("d", good_records(8))
+    detector = Detector("patchcore", score="map", coreset=0.1, false_alarms=0.5).fit(data)
+    found = detector.predict(draw_defective(4))
+    assert found.score == pytest.approx(found.anomaly_map.max(), rel=1e-6)
 
 
 def test_one_neighbour_weighs_nothing():
@@ -224,7 +245,9 @@ def test_a_trained_network_is_a_backbone_like_any_other(tmp_path):
     detector = Detector(
         "patchcore", backbone="resnet10t", weights="random", strides="4,8", false_alarms=0.5
     ).fit(DataSet("d", good_records(6)))
-    assert detector.pipeline.method.scale_ is None
+    method = detector.pipeline.method
+    assert method.scale_ is None
+    assert predict(method, draw_good(1)).scores is not None  # as published
     again = Detector.load(detector.save(tmp_path / "a.blemish"))
     image = draw_defective(4)
     assert again.predict(image).score == pytest.approx(detector.predict(image).score, rel=1e-4)

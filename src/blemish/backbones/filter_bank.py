@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from blemish.backbones.base import Arrays, Features
-from blemish.errors import OptionError
+from blemish.errors import ModelFileError, OptionError
 from blemish.types import Pixels
 
 DEFAULT_STRIDES = (8,)
@@ -37,6 +37,7 @@ OPPONENT = np.array([[1 / 3, 1 / 3, 1 / 3], [0.5, -0.5, 0], [0.25, 0.25, -0.5]],
 # Colour itself depends on the lamp, contrast does not: it counts for less.
 COLOUR_WEIGHT = 0.25
 OPSET = 17
+VERSION = 1  # of the filters: a bank of other features must not be compared with these
 
 
 class FilterBank:
@@ -63,11 +64,16 @@ class FilterBank:
     @classmethod
     def from_state(cls, header: Mapping[str, Any], arrays: Arrays) -> FilterBank:
         """Open again from a header."""
+        if header.get("version") != VERSION:
+            raise ModelFileError(
+                f"This file has features of filter_bank version {header.get('version')}, this "
+                f"blemish has version {VERSION}: fit again."
+            )
         return cls(tuple(int(s) for s in header["strides"]))
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         """A header; there are no arrays."""
-        return {"kind": "filter_bank", "strides": list(self.strides)}, {}
+        return {"kind": "filter_bank", "version": VERSION, "strides": list(self.strides)}, {}
 
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
