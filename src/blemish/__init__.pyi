@@ -16,13 +16,14 @@ from blemish.images import read_image as read_image
 from blemish.images import write_png as write_png
 from blemish.images import write_tiff as write_tiff
 from blemish.listing import describe_everything as describe_everything
-from blemish.methods.base import Progress as Progress
-from blemish.methods.base import Run as Run
 from blemish.metrics.figure import Figure as Figure
 from blemish.options import parse_assignments as parse_assignments
 from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
 from blemish.reporting.results import write_results as write_results
+from blemish.run import Progress as Progress
+from blemish.run import Run as Run
+from blemish.tracking import TRACKERS as TRACKERS
 from blemish.types import Prediction as Prediction
 from blemish.types import Region as Region
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 import blemish
 from blemish import options, registry
 from blemish.calibration import Calibration, CalibrationBuilder, PixelRule, check_rate
-from blemish.datasets.base import DataSet, Record, image_digest
-from blemish.datasets.splits import calibration_split
+from blemish.datasets.base import DataSet
+from blemish.datasets.splits import calibration_split, cross_folds
 from blemish.errors import (
     CalibrationWarning,
     CapabilityError,
@@ -27,12 +27,13 @@ from blemish.errors import (
     OptionError,
     UnknownNameError,
 )
-from blemish.fitted import Fitted
+from blemish.fitted import Fitted, collect
 from blemish.images import read_image
 from blemish.maps import find_regions
 from blemish.methods.base import Method, Run
 from blemish.model_file import ModelFile, read_model_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
+from blemish.preprocess import Geometry
 from blemish.samples import Samples
 from blemish.settings import Settings, make_geometry, split_options
 from blemish.types import Image, Prediction
@@ -95,21 +96,43 @@ class Detector:
 
         Raises:
             DataError: Too few good images, or defective ones for a method that takes none.
+            OptionError: Several devices with ``calibration="cross"``.
         """
         run = self._make_run(run)
+        builder, calibrated = CalibrationBuilder(), list[str]()
+        folds = self._folds(data)
+        if len(folds) > 1 and run.devices > 1:
+            raise OptionError("calibration=cross fits several times; use one device for it.")
+        everything = data.select("train") if len(folds) > 1 else folds[0][0]
+        geometry = self._geometry(everything)
+        if len(folds) > 1:
+            for learn, held_out in folds:
+                # Curves and checkpoints are those of the detector that stays.
+                pipeline, _ = self._learn(
+                    learn, geometry, replace(run, history={}, checkpoint=None)
+                )
+                calibrated += collect(builder, pipeline, held_out, run)
+        pipeline, learned = self._learn(everything, geometry, run)
+        if len(folds) == 1:
+            calibrated += collect(builder, pipeline, folds[0][1], run)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run)
+        return self
+
+    def _geometry(self, data: DataSet) -> Geometry:
+        shapes = [data.image(record).shape for record in data.records[:SHAPES_LOOKED_AT]]
         method = self._method_class(self.options)
-        learn, calibrate = self._split(data)
-        looked_at = learn.records[:SHAPES_LOOKED_AT]
-        shapes = [learn.image(record).shape for record in looked_at]
-        geometry = make_geometry(
+        return make_geometry(
             self.settings, [s[:2] for s in shapes], method.multiple, method.default_size
         )
-        samples = Samples(learn, geometry)
+
+    def _learn(
+        self, data: DataSet, geometry: Geometry, run: Run
+    ) -> tuple[Pipeline, tuple[str, ...]]:
+        """A method that has learned, and the digests of what it learned from."""
+        method, samples = self._method_class(self.options), Samples(data, geometry)
         method.learn(samples, run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
-        learned = tuple(samples.digests)
-        self._calibrate(pipeline, data.name, learned, calibrate, run)
-        return self
+        return pipeline, tuple(samples.digests)
 
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
@@ -120,10 +143,12 @@ class Detector:
             CapabilityError: The method can only be fitted again.
         """
         fitted = self._need_fit()
+        if self.settings.calibration == "cross":
+            raise CapabilityError("calibration=cross takes several fits; fit it again.")
         if self._method_class.update is Method.update:
             raise CapabilityError(f"{self.method_name} cannot be updated; fit it again.")
         run = self._make_run(run)
-        learn, calibrate = self._split(data)
+        ((learn, calibrate),) = self._folds(data)
         known, present = set(fitted.learned), set(learn.hashes.values())
         new = tuple(r for r in learn if learn.hashes[r.key] not in known)
         removed = [digest for digest in fitted.learned if digest not in present]
@@ -131,10 +156,13 @@ class Detector:
         fitted.pipeline.method.update(samples, removed, run)
         kept = [digest for digest in fitted.learned if digest in present]
         learned = (*kept, *samples.digests)
-        self._calibrate(fitted.pipeline, data.name, learned, calibrate, run)
+        builder = CalibrationBuilder()
+        calibrated = collect(builder, fitted.pipeline, calibrate, run)
+        self._keep(fitted.pipeline, data.name, learned, builder, calibrated, run)
         return self
 
-    def _split(self, data: DataSet) -> tuple[DataSet, DataSet]:
+    def _folds(self, data: DataSet) -> list[tuple[DataSet, DataSet]]:
+        """What to learn from and what to calibrate on; several pairs for calibration=cross."""
         train = data.select("train")
         defective = train.select(defective=True)
         if self._method_class.supervision == "normal" and len(defective):
@@ -143,11 +171,16 @@ class Detector:
                 f"images are defective ({defective.records[0].key}, …). Move them to the test "
                 "split, or use a method that learns from defects."
             )
-        learn, calibrate = calibration_split(
-            train, self.settings.calibration_share, self.settings.seed
-        )
+        own = self.settings
+        if own.calibration == "cross":
+            folds = cross_folds(train, own.folds, own.seed)
+        else:
+            folds = [calibration_split(train, own.calibration_share, own.seed)]
         # Defects are only ever learned from; methods for normals have none here.
-        return replace(learn, records=(*learn.records, *defective.records)), calibrate
+        return [
+            (replace(learn, records=(*learn.records, *defective.records)), held_out)
+            for learn, held_out in folds
+        ]
 
     def _make_run(self, run: Run | None) -> Run:
         run = run or Run()
@@ -155,34 +188,18 @@ class Detector:
         run.device, run.precision = self.settings.device, self.settings.precision
         return run
 
-    def _calibrate(
+    def _keep(
         self,
         pipeline: Pipeline,
         name: str,
         learned: tuple[str, ...],
-        data: DataSet,
+        builder: CalibrationBuilder,
+        calibrated: list[str],
         run: Run,
     ) -> None:
-        builder = CalibrationBuilder()
-        digests: dict[str, str] = {}
-
-        def read(record: Record) -> tuple[str, Image]:
-            image = data.image(record)
-            digests[record.key] = image_digest(image)
-            return record.key, image
-
-        analyses = pipeline.analyse(data, read)
-        for done, (record, found) in enumerate(zip(data, analyses, strict=True), start=1):
-            builder.add(found.score, record.group, found.anomaly_map, found.valid)
-            run.progress("calibration", done, len(data))
-        card = {"name": name, "learned": len(learned), "calibration": len(data)}
+        card = {"name": name, "learned": len(learned), "calibration": len(calibrated)}
         self._fitted = Fitted(
-            pipeline,
-            builder.build(),
-            learned,
-            tuple(digests[record.key] for record in data),
-            card,
-            dict(run.history),
+            pipeline, builder.build(), learned, tuple(calibrated), card, dict(run.history)
         )
         self._warn_of_promise()
 

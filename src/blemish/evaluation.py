@@ -83,6 +83,7 @@ class Evaluation:
         false_alarms_asked: The false-alarm rate that was asked for.
         seconds: Wall time by stage (plain JSON).
         notes: Sentences that a reader must know, such as images left out and why.
+        history: Curves of the training, name to one value per epoch; empty without training.
     """
 
     detector: Mapping[str, Any]
@@ -98,6 +99,7 @@ class Evaluation:
     false_alarms_asked: float
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    history: Mapping[str, list[float]] = field(default_factory=dict)
 
 
 def evaluate(
@@ -238,6 +240,7 @@ class _Observations:
                 "predict_per_image": seconds / len(self.results),
             },
             notes=(*self.pixels.notes, *data.warnings),
+            history=detector.history,
         )
 
 

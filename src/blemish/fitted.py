@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.calibration import Calibration
+from blemish.calibration import Calibration, CalibrationBuilder
+from blemish.datasets.base import DataSet, Record, image_digest
 from blemish.maps import Post
-from blemish.methods.base import Method
+from blemish.methods.base import Method, Run
 from blemish.model_file import ModelFile
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
+from blemish.types import Image
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,22 @@ class Fitted:
             header["data"],
             header["history"],
         )
+
+
+def collect(builder: CalibrationBuilder, pipeline: Pipeline, data: DataSet, run: Run) -> list[str]:
+    """Add the scores of good images that `pipeline` did not learn from; returns their digests."""
+    digests: dict[str, str] = {}
+
+    def read(record: Record) -> tuple[str, Image]:
+        image = data.image(record)
+        digests[record.key] = image_digest(image)
+        return record.key, image
+
+    analyses = pipeline.analyse(data, read)
+    for done, (record, found) in enumerate(zip(data, analyses, strict=True), start=1):
+        builder.add(found.score, record.group, found.anomaly_map, found.valid)
+        run.progress("calibration", done, len(data))
+    return [digests[record.key] for record in data]
 
 
 def _part(content: ModelFile, prefix: str) -> dict[str, NDArray[Any]]:

@@ -39,6 +39,12 @@ class Settings:
     calibration_share: float = option(
         0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.9
     )
+    calibration: str = option(
+        "split",
+        "Calibrate on parts that are held out, or, by several fits, on every part once.",
+        choices=("split", "cross"),
+    )
+    folds: int = option(5, "Fits of calibration=cross; as many as parts = leave one out.", low=2)
     false_alarms: float = option(0.05, "Accepted share of good parts that are flagged.")
     pixel_false_alarms: float | None = option(
         None, "Accepted share for the pixel threshold; none = as false_alarms."

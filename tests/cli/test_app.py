@@ -24,6 +24,27 @@ def test_fit_writes_a_model_that_predicts(blemish, photos, tmp_path):
     assert detector.false_alarms == 0.2
 
 
+def test_fit_keeps_its_checkpoint_and_curves_where_it_is_told(blemish, photos, tmp_path):
+    pytest.importorskip("lightning")
+    words = (
+        "fit", "vae", "--preset", "tiny", "--data", photos, "-o", tmp_path / "part.blemish",
+        "--set", "epochs=2", "--set", "device=cpu", "--set", "false_alarms=20%",
+        "--checkpoint", tmp_path / "state",
+    )  # fmt: skip
+    code, printed, _ = blemish(*words)
+    assert code == 0
+    assert "latent units are active" in printed
+    code, printed, _ = blemish(*words)
+    assert code == 0
+    assert "Training goes on after epoch 2" in printed
+    code, _, errors = blemish(*words, "--set", "beta=2")
+    assert code == 2
+    assert "options.beta is 1.0 there and 2.0 now" in errors
+    code, _, errors = blemish(*words, "--track", "tensorbord")
+    assert code == 2
+    assert "Did you mean 'tensorboard'" in errors
+
+
 def test_fit_warns_when_the_rate_cannot_be_promised(blemish, photos, tmp_path):
     code, _, errors = blemish(
         "fit", "patchcore", "--preset", "tiny", "--data", photos, "-o", tmp_path / "a.blemish",

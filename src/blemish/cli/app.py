@@ -32,6 +32,10 @@ Category = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Option of the method or detector, key=value.")
 ]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Folder that training is kept in, and gone on with from there.")
+]
+TRACKERS = ", ".join(blemish.TRACKERS)
 FalseAlarms = Annotated[
     str | None, typer.Option(help="Accepted share of good parts that are flagged, such as 1%.")
 ]
@@ -89,14 +93,20 @@ def fit(
     category: Category = None,
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
+    checkpoint: Checkpoint = None,
+    devices: Annotated[int, typer.Option(min=1, help="Devices that train together.")] = 1,
+    track: Annotated[str, typer.Option(help=f"Also write curves to: {TRACKERS}.")] = "none",
+    label: Annotated[str, typer.Option(help="What the tracker calls this run.")] = "",
 ) -> None:
     """Learn from the good training images and calibrate on held-out ones."""
     given = output.assignments(data_set)
     for name, path in output.each_category(data, category, out, given):
         opened = blemish.open_dataset(data, category=name, **given)
         detector = blemish.Detector(method, preset, **output.assignments(settings))
-        with progress_bar() as progress:
-            detector.fit(opened, blemish.Run(progress=progress, say=print))
+        run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
+        run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
+        with progress_bar() as run.progress:
+            detector.fit(opened, run)
         output.print_fitted(detector, detector.save(path))
 
 

@@ -34,11 +34,13 @@ def progress_bar() -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def show(stage: str, done: int, total: int) -> None:
-            started.setdefault(stage, time.perf_counter())
-            if stage not in tasks and time.perf_counter() - started[stage] < SHOW_AFTER:
+            # What follows a colon changes from step to step: "training: loss 0.5, 3 min left".
+            name = stage.partition(":")[0]
+            started.setdefault(name, time.perf_counter())
+            if name not in tasks and time.perf_counter() - started[name] < SHOW_AFTER:
                 return
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            if name not in tasks:
+                tasks[name] = bars.add_task(stage, total=total)
+            bars.update(tasks[name], completed=done, total=total, description=stage)
 
         yield show

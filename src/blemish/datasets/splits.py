@@ -39,26 +39,37 @@ def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, 
     """
     if not 0 < share < 1:
         raise OptionError(f"A calibration share of {share} is not between 0 and 1; 0.2 is usual.")
-    normals = data.select("train", defective=False)
-    groups = {r.group for r in normals}
-    if len(groups) < 2:
-        raise DataError(
-            f"{data.name} has {len(normals)} good training images of {len(groups)} parts; learning "
-            "and calibrating need at least 2 parts. Add good images."
-        )
-    barred = {r.group for r in data.select("train") if r.defective or r.synthetic}
-    ranked = rank_groups(groups - barred, seed)
-    if not ranked:
-        raise DataError(
-            f"{data.name}: each of its {len(groups)} good training parts also has a defective or "
-            "synthetic image, so none can calibrate. Add photos of parts that are only good."
-        )
+    normals, groups, ranked = _calibratable(data, seed)
     # The share is one of all parts, so barred parts do not shrink the calibration set.
     wanted = min(max(int(share * len(groups) + 0.5), 1), len(groups) - 1)
     held_out = set(ranked[:wanted])
     learn = tuple(r for r in normals if r.group not in held_out)
     calibrate = tuple(r for r in normals if r.group in held_out)
     return replace(normals, records=learn), replace(normals, records=calibrate)
+
+
+def cross_folds(data: DataSet, folds: int, seed: int) -> list[tuple[DataSet, DataSet]]:
+    """Split the training normals several times, so that every part is held out once.
+
+    Args:
+        data: As for :func:`calibration_split`.
+        folds: Number of splits, at least 2; with fewer parts, one per part.
+        seed: Other seeds give other splits.
+
+    Returns:
+        (learn, calibrate) of each fold.
+
+    Raises:
+        DataError: Fewer than two groups, or none that may calibrate.
+    """
+    normals, _, ranked = _calibratable(data, seed)
+    found = []
+    for fold in range(min(folds, len(ranked))):
+        held_out = set(ranked[fold::folds])
+        learn = tuple(r for r in normals if r.group not in held_out)
+        calibrate = tuple(r for r in normals if r.group in held_out)
+        found.append((replace(normals, records=learn), replace(normals, records=calibrate)))
+    return found
 
 
 def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[Record]:
@@ -86,6 +97,25 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
         chosen.discard(ranked[-1])
     test = defective | chosen if defective else set()
     return [replace(r, split="test" if r.group in test else "train") for r in records]
+
+
+def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str]]:
+    """The training normals, their groups, and those that may calibrate, ranked."""
+    normals = data.select("train", defective=False)
+    groups = {r.group for r in normals}
+    if len(groups) < 2:
+        raise DataError(
+            f"{data.name} has {len(normals)} good training images of {len(groups)} parts; learning "
+            "and calibrating need at least 2 parts. Add good images."
+        )
+    barred = {r.group for r in data.select("train") if r.defective or r.synthetic}
+    ranked = rank_groups(groups - barred, seed)
+    if not ranked:
+        raise DataError(
+            f"{data.name}: each of its {len(groups)} good training parts also has a defective or "
+            "synthetic image, so none can calibrate. Add photos of parts that are only good."
+        )
+    return normals, groups, ranked
 
 
 def _digest(group: str, seed: int | str) -> str:

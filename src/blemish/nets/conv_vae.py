@@ -4,7 +4,7 @@
 [2] M. Marchetti, "Rilevazione di anomalie da immagini mediante deep-learning", MSc thesis,
     University of Bologna, 2022: the layers, two convolutions per stage.
 
-Differs from [2]: the head gives the logarithm of the variance, clamped to a range in which the
+Differs from [2]: the head gives the logarithm of the variance, softly kept in a range so that its
 gradient never dies, instead of a standard deviation.
 """
 
@@ -17,6 +17,7 @@ from blemish.errors import MissingExtraError
 try:
     import torch
     from torch import Tensor, nn
+    from torch.nn import functional
 except ImportError as error:
     raise MissingExtraError("A convolutional autoencoder", "train") from error
 
@@ -71,7 +72,10 @@ class ConvVAE(nn.Module):
             Means and log variances, (B, latent) each.
         """
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE)
+        low, high = LOG_VARIANCE
+        # Soft at both ends: a hard clamp would have no gradient to come back with.
+        log_variance = high - functional.softplus(high - log_variance)
+        return mean, low + functional.softplus(log_variance - low)
 
     def decode(self, z: Tensor) -> Tensor:
         """Draw the images (B, 3, H, W) in (0, 1) of codes (B, latent)."""

@@ -30,6 +30,7 @@ from blemish.reporting.tables import (
     split_figures,
     type_rows,
 )
+from blemish.reporting.training_charts import training_charts
 from blemish.reporting.words import counted, number, share, visible
 
 _OWN_PLACE = ("versions", "command")  # entries of a card that the page shows elsewhere
@@ -117,6 +118,7 @@ def _context(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
         "types": type_rows(evaluation.images),
         "score_charts": [c for c in charts if c],
         "curve_charts": curve_charts(evaluation),
+        "training_charts": training_charts(evaluation),
         "detector_card": card_groups(detector),
         "data_card": card_groups({k: v for k, v in evaluation.data.items() if k not in _OWN_PLACE}),
         "versions": _versions(evaluation),
