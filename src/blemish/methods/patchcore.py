@@ -5,7 +5,8 @@
 
 Differs from [1]: the bank has a byte budget beside the ratio, both known before fitting; the greedy
 coreset is exact on randomly projected features, chosen in batches (see `memory.py`); padding of the
-3×3 neighbourhood does not count as zero; patches outside the region of interest are never kept.
+3×3 neighbourhood does not count as zero; the score is by default the peak of the blurred map;
+patches outside the region of interest are never kept.
 """
 
 from __future__ import annotations
@@ -47,10 +48,9 @@ class PatchCoreOptions:
     neighbourhood: int = option(3, "Side of the patch neighbourhood that is averaged.", low=1)
     neighbours: int = option(9, "Neighbours that re-weight the image score; 1 = none.", low=1)
     score: str = option(
-        "auto",
-        "Image score: the worst patch, re-weighted, as published; or the peak of the blurred map. "
-        "auto = map for filter_bank, whose single responses are noisier.",
-        choices=("auto", "patch", "map"),
+        "map",
+        "Image score: the peak of the blurred map, or the worst patch, re-weighted, as published.",
+        choices=("map", "patch"),
     )
     blur: float = option(4.0, "Standard deviation of the map's blur in pixels.", low=0)
     standardise: bool | None = option(
@@ -79,12 +79,6 @@ class PatchCore(Method):
     def post(self) -> Post:
         """A Gaussian blur, as [1] has it."""
         return Post(blur=self.options.blur)
-
-    @property
-    def _score_from_map(self) -> bool:
-        if self.options.score == "auto":
-            return self.options.backbone == "filter_bank"
-        return self.options.score == "map"
 
     @property
     def _backbone(self) -> Backbone:
@@ -141,7 +135,7 @@ class PatchCore(Method):
             worst = int(distances.argmax())
             score = float(distances[worst])
             scores[i] = score * self._weight(vectors[cells][worst], score, index[worst])
-        return Output(maps, None if self._score_from_map else scores)
+        return Output(maps, scores if self.options.score == "patch" else None)
 
     def state(self) -> State:
         """The bank, where each patch came from, and the backbone."""
