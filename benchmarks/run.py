@@ -151,8 +151,8 @@ def coreset():
     plans = {
         "plain greedy, all dimensions": lambda: plain_greedy(features, count),
         "batched greedy, all dimensions": lambda: greedy_coreset(features, count),
-        "batched greedy, 64 projected (default)": lambda: greedy_coreset(
-            features @ random_projection(features.shape[1], 64, 0), count
+        "batched greedy, 128 projected (default)": lambda: greedy_coreset(
+            features @ random_projection(features.shape[1], 128, 0), count
         ),
         "random": lambda: np.random.default_rng(0).permutation(len(features))[:count],
     }

@@ -61,7 +61,7 @@ def greedy_coreset(
     if start is not None and len(start):
         _shorten(distances, points, squares, start)
     elif count:
-        chosen = [int(np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1)))]
+        chosen = [int(np.argmin(squares - 2 * (points @ points.mean(axis=0))))]
         _shorten(distances, points, squares, points[chosen])
         distances[chosen] = -np.inf  # never chosen twice, also among equal points
     while len(chosen) < count:

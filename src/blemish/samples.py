@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,7 @@ class Samples:
     geometry: Geometry
     keep_bytes: int = KEEP_BYTES
     _kept: dict[str, Views] = field(default_factory=dict, repr=False)
+    _digests: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -87,13 +89,21 @@ class Samples:
 
     @property
     def digests(self) -> list[str]:
-        """Digest of every image, in order."""
-        return [views.digest for views in self]
+        """Digest of every image, in order; images that were read before are not read again."""
+        missing = [r for r in self.data if r.key not in self._digests]
+        for record in missing:
+            self._digests[record.key] = self._read(record).digest
+        return [self._digests[r.key] for r in self.data]
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Go through all views once, in order, `size` at a time; the last batch may be smaller."""
+    def batches(self, size: int, keep: bool = True) -> Iterator[Batch]:
+        """Go through all views once, in order, `size` at a time; the last batch may be smaller.
+
+        Args:
+            size: Views per batch.
+            keep: Keep the views in memory for the next time; a method that looks once needs none.
+        """
         waiting: list[tuple[Views, int]] = []
-        for views in self:
+        for views in read_ahead(partial(self._read, keep=keep), self.data.records):
             for number in range(len(views.pixels)):
                 waiting.append((views, number))
                 if len(waiting) == size:
@@ -116,9 +126,9 @@ class Samples:
         return _batch([(self[image], number) for image, number in places])
 
     def _part(self, data: DataSet) -> Samples:
-        return Samples(data, self.geometry, self.keep_bytes, self._kept)
+        return Samples(data, self.geometry, self.keep_bytes, self._kept, self._digests)
 
-    def _read(self, record: Record) -> Views:
+    def _read(self, record: Record, keep: bool = True) -> Views:
         kept = self._kept.get(record.key)
         if kept is not None:
             return kept
@@ -132,8 +142,9 @@ class Samples:
             None if mask is None else self.geometry.mask_views(mask, layout),
             image_digest(image),
         )
+        self._digests[record.key] = views.digest
         # Images of one data set are alike, so one tells how many fit.
-        if (len(self._kept) + 1) * (pixels.nbytes + 2 * valid.nbytes) <= self.keep_bytes:
+        if keep and (len(self._kept) + 1) * (pixels.nbytes + 2 * valid.nbytes) <= self.keep_bytes:
             self._kept[record.key] = views
         return views
 

@@ -30,8 +30,8 @@ from blemish.preprocess import cell_valid
 from blemish.samples import Batch, Samples
 from blemish.types import Pixels
 
-PROJECTED = 64  # dimensions in which the coreset is chosen
-BATCH = 8
+PROJECTED = 128  # dimensions in which the coreset is chosen
+BATCH = 4  # views per pass while fitting: more would need memory, not save time
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class PatchCore(Method):
         generator = np.random.default_rng(run.seed)
         done = 0
         started = time.perf_counter()
-        for batch in samples.batches(BATCH):
+        for batch in samples.batches(BATCH, keep=False):
             features = self._embed(batch.x)
             if candidates is None:
                 seconds = time.perf_counter() - started
@@ -234,8 +234,8 @@ class PatchCore(Method):
     ) -> NDArray[np.int64]:
         projection = random_projection(candidates.vectors.shape[1], PROJECTED, run.seed)
         points = np.empty((len(candidates.vectors), projection.shape[1]), np.float32)
-        for first in range(0, len(points), 16384):
-            rows = slice(first, first + 16384)
+        for first in range(0, len(points), 4096):
+            rows = slice(first, first + 4096)
             points[rows] = candidates.vectors[rows].astype(np.float32) @ projection
         return greedy_coreset(
             points,

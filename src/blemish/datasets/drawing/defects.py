@@ -150,7 +150,7 @@ def _weight(defect: Defect, xs: Array, ys: Array, scale: float) -> Array:
 
 
 def _path(defect: Defect) -> Array:
-    """The curve of a scratch, (13, 2) float32 in units."""
+    """The curve of a scratch, (9, 2) float32 in units."""
     along = np.array((np.cos(defect.angle), np.sin(defect.angle)))
     across = np.array((-along[1], along[0]))
     centre = np.array((defect.x, defect.y))

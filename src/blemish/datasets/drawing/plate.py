@@ -343,14 +343,14 @@ def _marks(rng: np.random.Generator, rgb: Array, scale: float) -> None:
     """Add what is harmless: dust, faint hairlines along the brushing and soft smudges."""
     left, top, right, bottom = BODY
     for _ in range(rng.poisson(16)):
-        x, y, radius = rng.uniform((left, top, 0.4), (right, bottom, 0.8))
+        x, y, radius = rng.uniform((left, top, 0.4), (right, bottom, 0.8)).tolist()
         strength = float(np.clip(rng.normal(0, 0.08), -0.15, 0.15))
         away, part = _around(rgb, x, y, radius + 2, scale)
         part += strength * cover(away - radius, scale)
     for _ in range(rng.poisson(2.5)):
-        x, y, radius = rng.uniform((left, top, 14), (right, bottom, 38))
-        away, part = _around(rgb, x, y, 2.5 * radius, scale)
-        part += rng.normal(0, 0.015) * np.exp(-((away / radius) ** 2))
+        x, y, radius = rng.uniform((left, top, 14), (right, bottom, 38)).tolist()
+        away, part = _around(rgb, x, y, 2.3 * radius, scale)
+        part += np.float32(rng.normal(0, 0.015)) * np.exp(-((away / radius) ** 2))
     for _ in range(rng.poisson(4)):
         _hairline(rng, rgb, scale)
 

@@ -77,7 +77,7 @@ def curve_distance(xs: Array, ys: Array, points: Array) -> tuple[Array, Array]:
 
 
 def bend(
-    start: Sequence[float], middle: Sequence[float], end: Sequence[float], count: int = 13
+    start: Sequence[float], middle: Sequence[float], end: Sequence[float], count: int = 9
 ) -> Array:
     """Points on the quadratic Bézier curve with these control points, (count, 2) float32."""
     t = np.linspace(0, 1, count)[:, None]
