@@ -210,3 +210,8 @@ def test_the_difference_glows_from_black_to_white():
 def test_geometry_of_the_samples_is_the_network_s_size():
     assert Geometry(size=(10, 9), multiple=4).view_shape == (12, 12)
     assert fitted().pipeline.method.size_ == (28, 28)
+
+
+def test_the_code_depends_on_the_image():
+    # A quarter of the units at least; weights that shrink the signal leave none.
+    assert fitted().pipeline.method.active_units_ >= 2
