@@ -91,22 +91,18 @@ def find_regions(anomaly_map: Map, mask: Mask, threshold: float) -> tuple[Region
     labels, count = ndimage.label(mask, EIGHT)
     if not count:
         return ()
-    index = np.arange(1, count + 1)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    peaks = np.atleast_1d(ndimage.maximum(anomaly_map, labels, index))
-    excess = np.atleast_1d(ndimage.sum(anomaly_map - np.float32(threshold), labels, index))
-    total = float(excess.sum())
-    shares = excess / total if total > 0 else areas / areas.sum()
+    areas, peaks, excess, boxes = [], [], [], []
+    for number, found in enumerate(ndimage.find_objects(labels), start=1):
+        inside = anomaly_map[found][labels[found] == number]
+        areas.append(inside.size)
+        peaks.append(float(inside.max()))
+        excess.append(float((inside - np.float32(threshold)).sum(dtype=np.float64)))
+        boxes.append((found[1].start, found[0].start, found[1].stop, found[0].stop))
+    # Where nothing rises above the threshold, shares are those of the area.
+    parts = excess if sum(excess) > 0 else areas
     regions = [
-        Region(
-            box=(found[1].start, found[0].start, found[1].stop, found[0].stop),
-            area=int(area),
-            peak=float(peak),
-            share=float(share),
-        )
-        for found, area, peak, share in zip(
-            ndimage.find_objects(labels), areas, peaks, shares, strict=True
-        )
+        Region(box, area, peak, part / sum(parts))
+        for box, area, peak, part in zip(boxes, areas, peaks, parts, strict=True)
     ]
     return tuple(sorted(regions, key=lambda r: (-r.share, r.box)))
 

@@ -41,6 +41,10 @@ class TimmFeatures:
         self.multiple = max(strides)
         self._header = header
         self._network = network.eval().requires_grad_(False)
+        # What the file stores are the weights as they came, not as they are folded below.
+        weights = self._network.state_dict()
+        self._weights = {name: tensor.numpy().copy() for name, tensor in weights.items()}
+        _fold_batch_norms(self._network, self.multiple)
         self._network.to(memory_format=torch.channels_last)
         config = network.default_cfg
         self._mean = np.asarray(config["mean"], np.float32)
@@ -77,8 +81,7 @@ class TimmFeatures:
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         """Header and weights."""
-        weights = self._network.state_dict()
-        return self._header, {name: tensor.numpy() for name, tensor in weights.items()}
+        return self._header, dict(self._weights)
 
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
@@ -128,6 +131,50 @@ def _create(
         # timm's EfficientNet family runs all stages; what is never looked at is cut off.
         network.blocks = network.blocks[: max(network._stage_out_idx)]
     return network
+
+
+def _fold_batch_norms(network: Any, side: int) -> None:
+    """Multiply frozen batch norms into the convolutions before them; the result is the same.
+
+    Which convolution feeds which batch norm is seen in one pass over an empty image, so that it
+    works for any model; what does not fit the pattern is left alone.
+    """
+    made: dict[int, Any] = {}  # tensor identity → the convolution that made it
+    alive, pairs, hooks = [], {}, []
+
+    def remember(module: Any, inputs: Any, output: Any) -> None:
+        made[id(output)] = module
+        alive.append(output)  # an identity is unique among living tensors only
+
+    def pair(module: Any, inputs: Any) -> None:
+        if id(inputs[0]) in made:
+            pairs[module] = made[id(inputs[0])]
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            hooks.append(module.register_forward_hook(remember))
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(pair))
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 2 * side, 2 * side))
+    for hook in hooks:
+        hook.remove()
+    for norm, convolution in pairs.items():
+        if list(pairs.values()).count(convolution) == 1 and norm.track_running_stats:
+            _fold(norm, convolution)
+
+
+def _fold(norm: Any, convolution: Any) -> None:
+    with torch.no_grad():
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        if convolution.bias is not None:
+            shift = shift + convolution.bias * scale
+        convolution.weight.mul_(scale.reshape(-1, 1, 1, 1))
+        convolution.bias = torch.nn.Parameter(shift, requires_grad=False)
+    # timm's layers hold the activation in the batch norm; a plain one has none.
+    activation = getattr(norm, "act", torch.nn.Identity())
+    norm.forward = activation.forward
 
 
 def _creation_arguments(weights: str) -> dict[str, Any]:
