@@ -8,7 +8,7 @@ from blemish.samples import to_float
 from drawn import draw_good
 
 torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
-pytest.importorskip("timm", reason="the extra [train] is not installed")
+timm = pytest.importorskip("timm", reason="the extra [train] is not installed")
 
 WEIGHTS = "mobilenetv1_100.imagenet.safetensors"
 
@@ -155,3 +155,21 @@ def test_the_shared_weights_lack_one_kernel_of_stride_32_and_say_which(real_weig
 def test_the_shared_weights_fit_no_other_model(real_weights):
     with pytest.raises(OptionError, match="are they of another model"):
         open_backbone("resnet10t", str(real_weights(WEIGHTS)), (8,))
+
+
+def test_folding_the_batch_norms_changes_nothing_but_the_time():
+    from blemish.backbones.timm_features import _fold_batch_norms
+
+    generator = torch.Generator().manual_seed(0)
+    network = timm.create_model("resnet10t", features_only=True, out_indices=(1, 2)).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.weight, module.bias, module.running_mean, module.running_var):
+                values.data.copy_(torch.rand(values.shape, generator=generator) + 0.5)
+    x = torch.rand(1, 3, 64, 64, generator=generator)
+    with torch.inference_mode():
+        before = [m.clone() for m in network(x)]
+        _fold_batch_norms(network, 8)
+        after = network(x)
+    for old, new in zip(before, after, strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-4)
