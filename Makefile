@@ -35,6 +35,12 @@ $(VENV)/dev.stamp: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
 	touch $(VENV)/core.stamp $@
 
+# Measures everything that is published again; needs BLEMISH_DATA and BLEMISH_WEIGHTS, 25 minutes.
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/run.py demo screw magnetic_tile promise coreset footprint
+	$(BIN)/python benchmarks/metrics_speed.py --images 160 1600 --out benchmarks/results
+	$(BIN)/python benchmarks/results_table.py
+
 results-table: $(VENV)/core.stamp
 	$(BIN)/python benchmarks/results_table.py
 

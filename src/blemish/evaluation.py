@@ -12,9 +12,11 @@ from blemish.datasets.base import DataSet, Record, image_digest
 from blemish.detector import Detector
 from blemish.errors import DataError, OverlapError
 from blemish.methods.base import Progress, silent
+from blemish.metrics.explainability import ExplainabilityMetrics
 from blemish.metrics.figure import Figure
 from blemish.metrics.pixels import PixelMetrics
 from blemish.metrics.ranking import image_curves, image_figures
+from blemish.metrics.uniformity import uniformity_figures
 from blemish.types import Image, Mask, Prediction
 
 EXAMPLES = 12  # of each kind in a report
@@ -109,6 +111,7 @@ def evaluate(
     progress: Progress = silent,
     on_prediction: Callable[[Record, Prediction], None] = lambda record, prediction: None,
     examples: int = EXAMPLES,
+    per_image: bool = False,
     seed: int = 0,
 ) -> Evaluation:
     """Score the test images of a data set, one at a time, and compute every figure.
@@ -119,6 +122,8 @@ def evaluate(
         progress: Called with ``"test"``, images done and images in all.
         on_prediction: Called with every record and its prediction, such as to save maps.
         examples: How many misses, false alarms and hits to keep with their pictures.
+        per_image: Also compute how well each single map explains its image
+            (:mod:`blemish.metrics.explainability`).
         seed: Seed of the bootstrap intervals.
 
     Raises:
@@ -136,7 +141,8 @@ def evaluate(
     pixels = PixelMetrics(
         pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed
     )
-    seen = _Observations(detector, test, pixels, _Gallery(examples))
+    explained = ExplainabilityMetrics(seed=seed) if per_image else None
+    seen = _Observations(detector, test, pixels, explained, _Gallery(examples))
     for record, prediction in zip(test, _predict(detector, test, seen.digests), strict=True):
         seen.add(record, prediction)
         on_prediction(record, prediction)
@@ -190,6 +196,7 @@ class _Observations:
     detector: Detector
     test: DataSet
     pixels: PixelMetrics
+    explained: ExplainabilityMetrics | None
     gallery: _Gallery
     results: list[ImageResult] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
@@ -211,6 +218,10 @@ class _Observations:
         self.pixels.add(
             prediction.anomaly_map, truth, valid, record.key, record.group, prediction.defective
         )
+        if self.explained is not None:
+            self.explained.add(
+                prediction.anomaly_map, truth, valid, record.key, record.group, record.defective
+            )
         self.gallery.offer(result, prediction, truth, valid)
         self.results.append(result)
 
@@ -221,6 +232,10 @@ class _Observations:
         flagged = [r.flagged for r in self.results]
         groups = [r.group for r in self.results]
         figures = image_figures(scores, defective, flagged, groups, seed) | self.pixels.figures()
+        if self.explained is not None:
+            figures |= self.explained.figures()
+        good = [r.p_value for r in self.results if not r.defective]
+        figures |= uniformity_figures(good, len(detector.calibration.scores))
         misses, false_alarms, hits = self.gallery.examples(self.test)
         return Evaluation(
             detector=detector.card(),
@@ -239,7 +254,11 @@ class _Observations:
                 "figures": time.perf_counter() - started,
                 "predict_per_image": seconds / len(self.results),
             },
-            notes=(*self.pixels.notes, *data.warnings),
+            notes=(
+                *self.pixels.notes,
+                *(self.explained.notes if self.explained else ()),
+                *data.warnings,
+            ),
             history=detector.history,
         )
 

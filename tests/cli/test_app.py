@@ -102,12 +102,14 @@ def test_predict_writes_overlays_of_the_size_of_the_image(blemish, photos, model
 def test_evaluate_writes_figures_report_maps_and_overlays(blemish, photos, model, tmp_path):
     out = tmp_path / "results"
     code, printed, _ = blemish(
-        "evaluate", model, "--data", photos, "--out", out, "--maps", "--overlays"
+        "evaluate", model, "--data", photos, "--out", out, "--maps", "--overlays", "--per-image"
     )
     assert code == 0
     assert "Image AUROC" in printed
     figures = json.loads((out / "metrics.json").read_text("utf-8"))["figures"]
     assert figures["image_auroc"]["value"] == 1.0
+    assert figures["x_auc"]["value"] > 0.9
+    assert 0 <= figures["p_value_ks"]["value"] <= 1
     assert "oracle" in printed
     assert (out / "metrics.csv").exists()
     assert "blemish evaluate" in (out / "report.html").read_text("utf-8")

@@ -163,6 +163,9 @@ def evaluate(
     category: Category = None,
     maps: Annotated[bool, typer.Option("--maps", help="Save raw maps as float32 TIFF.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Save pictures of maps.")] = False,
+    per_image: Annotated[
+        bool, typer.Option("--per-image", help="Also how well each map explains its image.")
+    ] = False,
     false_alarms: FalseAlarms = None,
 ) -> None:
     """Score the test images of a data set: metrics.json, metrics.csv, report.html."""
@@ -170,7 +173,9 @@ def evaluate(
     detector = output.load(model, false_alarms)
     save = output.MapWriter(opened, out, maps, overlays)
     with progress_bar() as progress:
-        evaluation = blemish.evaluate(detector, opened, progress=progress, on_prediction=save)
+        evaluation = blemish.evaluate(
+            detector, opened, progress=progress, on_prediction=save, per_image=per_image
+        )
     output.write_evaluation(evaluation, out, output.command_line())
 
 

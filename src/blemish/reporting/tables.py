@@ -21,8 +21,8 @@ _ESTIMATORS = {
 _LONGEST = 300  # characters of one value on a card
 
 
-# Size bins, their summary, and the estimator with 99 thresholds.
-_FURTHER = re.compile(r"_[qd]\d|_min\d+|^rho|_paper$")
+# Size bins, their summary, the estimator with 99 thresholds, and figures per image.
+_FURTHER = re.compile(r"_[qd]\d|_min\d+|^rho|_paper$|^x_|^mass|^contrast|^components|^p_value")
 
 
 @dataclass(frozen=True)
