@@ -40,8 +40,10 @@ def join_grids(maps: list[Features]) -> Features:
 
 
 def _resize(features: Features, rows: int, columns: int) -> Features:
-    vertical = linear_matrix(features.shape[1], rows)
-    horizontal = linear_matrix(features.shape[2], columns)
-    taller = np.tensordot(features, vertical, ((1,), (1,)))  # (B, w, C, rows)
-    wider = np.tensordot(taller, horizontal, ((1,), (1,)))  # (B, C, rows, columns)
-    return np.ascontiguousarray(wider.transpose(0, 2, 3, 1), dtype=np.float32)
+    batch, height, width, channels = features.shape
+    vertical = linear_matrix(height, rows)
+    horizontal = linear_matrix(width, columns)
+    # Channels stay last in both products, so that nothing is transposed.
+    taller = vertical @ features.reshape(batch, height, width * channels)
+    wider = horizontal @ taller.reshape(batch * rows, width, channels)
+    return wider.reshape(batch, rows, columns, channels)

@@ -86,9 +86,10 @@ class TimmFeatures:
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
         margin = MARGIN_CELLS * self.multiple
-        wider = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
-        wider -= self._mean
-        wider /= self._std
+        normalised = x - self._mean
+        normalised /= self._std
+        around = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+        wider = np.pad(normalised, around, mode="reflect")
         # NHWC in memory is what channels-last convolutions want: no copy is made here.
         tensor = torch.from_numpy(wider).permute(0, 3, 1, 2)
         with torch.inference_mode():

@@ -125,17 +125,19 @@ class PatchCore(Method):
         if self.scale_ is not None:
             features *= self.scale_
         maps = np.zeros(features.shape[:3], np.float32)
-        scores = np.zeros(len(x))
+        scores = np.zeros(len(x)) if self.options.score == "patch" else None
         for i, vectors in enumerate(features):
             cells = cell_valid(valid[i], maps.shape[1:])
             if not cells.any():
                 continue
-            distances, index = nearest(vectors[cells], self.bank_, self._squares)
+            patches = vectors[cells]
+            distances, index = nearest(patches, self.bank_, self._squares)
             maps[i][cells] = distances
-            worst = int(distances.argmax())
-            score = float(distances[worst])
-            scores[i] = score * self._weight(vectors[cells][worst], score, index[worst])
-        return Output(maps, scores if self.options.score == "patch" else None)
+            if scores is not None:
+                worst = int(distances.argmax())
+                score = float(distances[worst])
+                scores[i] = score * self._weight(patches[worst], score, index[worst])
+        return Output(maps, scores)
 
     def state(self) -> State:
         """The bank, where each patch came from, and the backbone."""
