@@ -1,3 +1,5 @@
+from blemish.comparison import Comparison as Comparison
+from blemish.comparison import compare as compare
 from blemish.datasets.base import DataSet as DataSet
 from blemish.datasets.base import Record as Record
 from blemish.datasets.checking import check_dataset as check_dataset
@@ -11,6 +13,7 @@ from blemish.errors import ImageError as ImageError
 from blemish.errors import OptionError as OptionError
 from blemish.evaluation import Evaluation as Evaluation
 from blemish.evaluation import evaluate as evaluate
+from blemish.files import write_atomically as write_atomically
 from blemish.images import is_image_name as is_image_name
 from blemish.images import read_image as read_image
 from blemish.images import write_png as write_png
@@ -18,6 +21,7 @@ from blemish.images import write_tiff as write_tiff
 from blemish.listing import describe_everything as describe_everything
 from blemish.metrics.figure import Figure as Figure
 from blemish.options import parse_assignments as parse_assignments
+from blemish.reporting.comparison_page import write_comparison as write_comparison
 from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
 from blemish.reporting.results import write_results as write_results

@@ -31,6 +31,7 @@ LAYERS = [
     {"metrics"},
     {"explanation"},
     {"evaluation"},
+    {"comparison"},
     {"benchmark", "exporting", "listing", "reporting"},
     {"cli", "station", "scale"},
 ]

@@ -205,3 +205,12 @@ def test_the_demo_learns_evaluates_and_writes_a_report(blemish, tmp_path, monkey
     assert "Report:" in printed
     assert (tmp_path / "demo/report.html").stat().st_size > 10_000
     assert Detector.load(tmp_path / "demo/plate.blemish").threshold > 0
+
+
+def test_compare_prints_paired_differences_and_writes_a_page(blemish, photos, model, tmp_path):
+    code, printed, errors = blemish("compare", model, model, "--data", photos, "-o", tmp_path / "c")
+    assert code == 0, errors
+    assert "Image AUROC" in printed
+    assert "better on 50%" in printed
+    assert json.loads((tmp_path / "c/comparison.json").read_text("utf-8"))["shares_won"]
+    assert (tmp_path / "c/comparison.html").exists()

@@ -179,6 +179,23 @@ def evaluate(
     output.write_evaluation(evaluation, out, output.command_line())
 
 
+@app.command("compare")
+def compare(
+    first: Annotated[Path, typer.Argument(help="Model file A.")],
+    second: Annotated[Path, typer.Argument(help="Model file B.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
+    data_set: DataSet = None,
+    category: Category = None,
+) -> None:
+    """Compare two models on the same test images: paired differences, both maps side by side."""
+    opened = blemish.open_dataset(data, category=category, **output.assignments(data_set))
+    one, two = blemish.Detector.load(first), blemish.Detector.load(second)
+    with progress_bar() as progress:
+        comparison = blemish.compare(one, two, opened, progress=progress)
+    output.write_comparison(comparison, out)
+
+
 @app.command("threshold")
 def threshold(
     model: Model,

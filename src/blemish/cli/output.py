@@ -143,6 +143,21 @@ def write_evaluation(evaluation: blemish.Evaluation, folder: Path, command: str)
     print(f"\nReport: {report.resolve()}")
 
 
+def write_comparison(comparison: blemish.Comparison, folder: Path) -> None:
+    """Write ``comparison.json`` and the page; print the differences."""
+    text = json.dumps(comparison.to_json(), indent=1) + "\n"
+    blemish.write_atomically(folder / "comparison.json", text)
+    page = folder / "comparison.html"
+    blemish.write_comparison(comparison, page, command=command_line())
+    for label, found in comparison.differences.items():
+        won = comparison.shares_won.get(label)
+        share = "" if won is None else f"  first better on {won:.0%} of the images"
+        print(f"{label:32} {found.value:+.3f}  [{found.low:+.3f}, {found.high:+.3f}]{share}")
+    for note in comparison.notes:
+        print(note)
+    print(f"\nComparison: {page.resolve()}")
+
+
 def _line(figure: blemish.Figure) -> str:
     oracle = "  (oracle: chosen on the test set)" if figure.oracle else ""
     if figure.value is None:

@@ -78,18 +78,18 @@ def render(
     misses, alarms, hits = sections(
         (evaluation.misses, evaluation.false_alarms, evaluation.hits), pictures_per_section
     )
-    style = _style()  # its digest is part of the policy, so it must not change after this
+    style = page_style()  # its digest is part of the policy, so it must not change after this
     examples = [
         _section("misses", "Worst misses", misses, len(evaluation.misses)),
         _section("false-alarms", "Worst false alarms", alarms, len(evaluation.false_alarms)),
         _section("hits", "Defects that were found", hits, len(evaluation.hits)),
     ]
     return (
-        _environment()
+        templates()
         .get_template("report.html.j2")
         .render(
             style=style,
-            policy=_policy(style),
+            policy=policy(style),
             version=__version__,
             examples=examples,
             empty=_nothing_to_show(evaluation, pictures_per_section),
@@ -168,7 +168,7 @@ def _command(evaluation: Evaluation, command: str | None) -> str:
     return f"blemish evaluate part.blemish --data {name} --out results"
 
 
-def _policy(style: str) -> str:
+def policy(style: str) -> str:
     """Allow this one style sheet and pictures inside the page; forbid everything else."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     return (
@@ -178,13 +178,15 @@ def _policy(style: str) -> str:
 
 
 @cache
-def _style() -> Markup:
+def page_style() -> Markup:
+    """The one style sheet of all pages."""
     file = resources.files("blemish.reporting") / "templates" / "report.css"
     return Markup(file.read_text(encoding="utf-8").replace("\r\n", "\n"))
 
 
 @cache
-def _environment() -> Environment:
+def templates() -> Environment:
+    """The templates of all pages, escaping everything."""
     return Environment(
         loader=PackageLoader("blemish.reporting", "templates"),
         autoescape=True,  # always: the usual choice by file ending would miss ".j2"
