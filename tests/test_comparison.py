@@ -67,6 +67,14 @@ def test_the_page_is_self_contained_and_shows_both_maps(comparison, tmp_path):
     assert "blemish compare a b" in text
 
 
+def test_equal_figures_are_not_called_a_clear_difference(comparison):
+    from dataclasses import replace
+
+    found = comparison.differences["Image AUROC"]._replace(value=1e-17, low=1e-17, high=1e-17)
+    text = render_comparison(replace(comparison, differences={"Image AUROC": found}))
+    assert "not told apart" in text
+
+
 def test_hostile_names_are_escaped(comparison):
     from dataclasses import replace
 

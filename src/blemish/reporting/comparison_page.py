@@ -13,6 +13,7 @@ from blemish.reporting.words import number, visible
 
 TRUTH_COLOUR = (80, 200, 40)
 PICTURE_BYTES = 60_000
+ROUNDING = 1e-9  # equal figures differ in their last bits
 
 
 def write_comparison(comparison: Comparison, path: Path, *, command: str = "") -> Path:
@@ -43,7 +44,7 @@ def render_comparison(comparison: Comparison, *, command: str = "") -> str:
                     "label": label,
                     "value": f"{found.value:+.3f}",
                     "interval": f"{found.low:+.3f} – {found.high:+.3f}",
-                    "clear": found.low > 0 or found.high < 0,
+                    "told_apart": found.low > ROUNDING or found.high < -ROUNDING,
                     "won": f"{comparison.shares_won[label]:.0%}"
                     if label in comparison.shares_won
                     else "",
