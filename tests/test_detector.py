@@ -363,3 +363,16 @@ def test_updating_follows_a_data_set_that_changed():
     good = images(DataSet("good", good_records(4, 900)))
     found = [[p.score for p in detector.predict(i)] for i in (good, images(defects))]
     assert max(found[0]) < min(found[1])
+
+
+def test_an_update_that_fails_leaves_the_detector_as_it_was(monkeypatch):
+    detector = Detector("patchcore", "tiny", false_alarms=0.5).fit(DATA)
+    before = detector.predict(draw_defective(7)).score
+
+    def fail(*_):
+        raise DataError("a calibration image cannot be read")
+
+    monkeypatch.setattr("blemish.detector.collect", fail)
+    with pytest.raises(DataError, match="cannot be read"):
+        detector.update(DataSet("more", (*DATA.records, *good_records(4, 7000))))
+    assert detector.predict(draw_defective(7)).score == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import platform
 import warnings
@@ -153,12 +154,15 @@ class Detector:
         new = tuple(r for r in learn if learn.hashes[r.key] not in known)
         removed = [digest for digest in fitted.learned if digest not in present]
         samples = Samples(replace(learn, records=new), fitted.pipeline.geometry)
-        fitted.pipeline.method.update(samples, removed, run)
+        # On a copy: when anything fails on the way, the detector is what it was.
+        method = copy.copy(fitted.pipeline.method)
+        method.update(samples, removed, run)
+        pipeline = replace(fitted.pipeline, method=method)
         kept = [digest for digest in fitted.learned if digest in present]
         learned = (*kept, *samples.digests)
         builder = CalibrationBuilder()
-        calibrated = collect(builder, fitted.pipeline, calibrate, run)
-        self._keep(fitted.pipeline, data.name, learned, builder, calibrated, run)
+        calibrated = collect(builder, pipeline, calibrate, run)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run)
         return self
 
     def _folds(self, data: DataSet) -> list[tuple[DataSet, DataSet]]:

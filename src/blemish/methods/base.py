@@ -72,7 +72,10 @@ class Method:
         raise NotImplementedError
 
     def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
-        """Learn from additional samples and forget the images with the digests `removed`."""
+        """Learn from additional samples and forget the images with the digests `removed`.
+
+        Learned attributes are replaced, never changed in place: a shallow copy keeps the old ones.
+        """
         raise NotImplementedError
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
