@@ -170,10 +170,10 @@ def coreset():
         options=published(options),
         command="python benchmarks/run.py coreset",
         seeds=(0,),
-        data={"name": "mvtec_ad/screw (40 training images)"},
+        data={"name": "mvtec_ad/screw"},
         figures=figures,
         seconds=seconds,
-        notes=[f"{len(features)} patches, {count} chosen."],
+        notes=[f"40 training images: {len(features)} patches, {count} chosen."],
     )
 
 
