@@ -18,25 +18,7 @@ from blemish.benchmark import Result, pool_seeds, run_once
 from blemish.datasets.opening import open_dataset
 from blemish.metrics.figure import Figure
 from blemish.metrics.intervals import wilson
-
-RESULTS = Path(__file__).parent / "results"
-SEEDS = (100, 101, 102, 103, 104)
-WEIGHTS = "mobilenetv1_100.imagenet.safetensors"
-RATES = (0.01, 0.05, 0.10)
-
-
-def mobilenet():
-    return {
-        "backbone": "mobilenetv1_100",
-        "weights": str(Path(os.environ["BLEMISH_WEIGHTS"]) / WEIGHTS),
-        "image_size": "256",
-        "strides": "8,16",
-        "coreset": "0.01",
-    }
-
-
-def published(options):
-    return {**options, **({"weights": WEIGHTS} if "weights" in options else {})}
+from common import RATES, SEEDS, main, mobilenet, published, timed
 
 
 def demo():
@@ -222,19 +204,9 @@ def footprint():
     )
 
 
-def timed(command, label, target):
-    times = []
-    for _ in range(8):
-        started = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    return {"value": float(np.median(times[1:])), "label": label, "target": target}
-
-
 def size_mb(folder):
     return sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / 1e6
 
 
 if __name__ == "__main__":
-    for asked in sys.argv[1:]:
-        print(globals()[asked]().write(RESULTS))
+    main(globals())
