@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blemish.errors import BlemishError
-from blemish.maps import Post, pool_score, smooth
+from blemish.maps import Post, pool_score, smooth, smooth_axis
 from blemish.methods.base import Method, Output
 from blemish.parallel import read_ahead
 from blemish.preprocess import Geometry, Layout
+from blemish.resampling import Span, span_matrix
 from blemish.samples import to_float
 from blemish.types import Image, Map, Mask
 
@@ -105,15 +107,20 @@ class Pipeline:
         scores: NDArray[np.float64],
         pictures: dict[str, Image],
     ) -> Analysis:
-        canvas = self.geometry.to_canvas(maps, image.layout)
         whole = self.geometry.roi is None
         valid = self.geometry.image_valid(image.layout)
-        if self.post.frame == "canvas":
+        pooled: tuple[Map, Mask | None]
+        if self.post.frame == "image" and self.geometry.is_whole(image.layout):
+            anomaly_map = _straight(maps[0], image.layout, self.post)
+            pooled = (anomaly_map, None)
+        elif self.post.frame == "canvas":
+            canvas = self.geometry.to_canvas(maps, image.layout)
             canvas_valid = None if whole else self.geometry.canvas_valid(image.layout)
             canvas = smooth(canvas, canvas_valid, self.post)
             anomaly_map = self.geometry.to_image(canvas, image.layout)
             pooled = (canvas, canvas_valid)
         else:
+            canvas = self.geometry.to_canvas(maps, image.layout)
             anomaly_map = self.geometry.to_image(canvas, image.layout)
             anomaly_map = smooth(anomaly_map, valid, self.post)
             pooled = (anomaly_map, valid)
@@ -141,6 +148,22 @@ class Pipeline:
             )
             for name, stack in part.pictures.items()
         }
+
+
+def _straight(grid: NDArray[np.float32], layout: Layout, post: Post) -> Map:
+    """(gh, gw) over a view to the smoothed map of the image: interpolated once, blurred for free.
+
+    Blurring a large image takes longer than all else that is done to its map; here it is part of
+    one small matrix per axis.
+    """
+    axes = zip(layout.views[0], layout.image_shape, grid.shape, strict=True)
+    rows, columns = (_axis_matrix(span, pixels, cells, post) for span, pixels, cells in axes)
+    return rows @ grid @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _axis_matrix(span: Span, pixels: int, cells: int, post: Post) -> NDArray[np.float32]:
+    return smooth_axis(span_matrix(span, pixels, cells), post)
 
 
 def _scores(output: Output) -> NDArray[np.float64]:
