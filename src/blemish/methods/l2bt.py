@@ -66,6 +66,7 @@ class L2BTOptions:
     hidden: int = option(0, "Units of the students' hidden layers; 0 = mean of both widths.", low=0)
     epochs: int = option(50, "Times that every patch is seen.", low=1)
     train_batch: int = option(4, "Images per step, or as many patches as they have.", low=1)
+    train_patches: int = option(0, "Patches per step in place of train_batch; 0 = not.", low=0)
     batching: str = option(
         "tokens", "A step sees shuffled patches, or whole images.", choices=("tokens", "image")
     )
@@ -163,7 +164,9 @@ class L2BT(Method):
         else:
             with ExitStack() as stack:
                 feed, cells = self._feed(samples, run, stack)
-                batch = o.train_batch * (cells if o.batching == "tokens" else 1)
+                batch = o.train_batch
+                if o.batching == "tokens":
+                    batch = o.train_patches or o.train_batch * cells
                 train(learner, samples, Plan(o.epochs, batch), run, feed=feed)
         self.students_ = students
 
