@@ -139,7 +139,7 @@ def test_a_map_for_the_image_is_interpolated_once_and_blurred_on_the_way(shape):
     image = draw_good(3, *shape)
     geometry = Geometry((20, 30), multiple=8)
     (found,) = analyse([image], geometry, post=post)
-    pixels, valid, layout = geometry.views(image)
+    pixels, _, layout = geometry.views(image)
     canvas = geometry.to_canvas(pixels[..., 0].astype(np.float32) / 255, layout)
     expected = smooth(geometry.to_image(canvas, layout), None, post)
     np.testing.assert_allclose(found.anomaly_map, expected, atol=1e-5)

@@ -158,7 +158,7 @@ def _straight(grid: NDArray[np.float32], layout: Layout, post: Post) -> Map:
     """
     axes = zip(layout.views[0], layout.image_shape, grid.shape, strict=True)
     rows, columns = (_axis_matrix(span, pixels, cells, post) for span, pixels, cells in axes)
-    return rows @ grid @ columns.T
+    return np.asarray(rows @ grid @ columns.T, np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -146,7 +146,7 @@ def test_a_teacher_with_fewer_blocks_than_asked_is_refused():
 
 
 def test_weights_of_another_architecture_are_refused(weights_file):
-    with pytest.raises(OptionError, match="lacks 1 of the 54 weights .* cls_token"):
+    with pytest.raises(OptionError, match=r"lacks 1 of the 54 weights .* cls_token"):
         open_backbone("vit_tiny_patch16_224", str(weights_file), (), (1, 3))
     with pytest.raises(OptionError, match=r"lacks \d+ of the \d+ weights"):
         open_backbone("vit_small_patch14_reg4_dinov2", str(weights_file), (), (1, 3))

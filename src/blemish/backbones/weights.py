@@ -10,7 +10,6 @@ from blemish.errors import MissingExtraError, OptionError
 
 try:
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 except ImportError as error:
     raise MissingExtraError("A timm backbone", "train") from error

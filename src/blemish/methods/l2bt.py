@@ -9,8 +9,9 @@ late one. Where both fail, something is there that good parts do not have.
 
 Differs from [1]: the teacher's vectors are computed once, because without augmentation they never
 change, and single vectors are shuffled instead of images (``batching=image`` is as published);
-patches on padding are neither learned from nor interpolated with; upsampling and blur at the size of
-the original are two small matrix products; a CNN with two feature maps may stand in for the teacher.
+patches on padding are neither learned from nor interpolated with; upsampling and blur at the size
+of the original are two small matrix products; a CNN with two feature maps may stand in for the
+teacher.
 """
 
 from __future__ import annotations
@@ -311,7 +312,8 @@ class L2BT(Method):
     @torch.inference_mode()
     def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, C + C') to (n,): the distance of unit vectors, in [0, 2], or the product of both."""
-        early, late = torch.from_numpy(vectors).split(list(self._backbone.channels), dim=1)
+        both, channels = torch.from_numpy(vectors), self._backbone.channels[0]
+        early, late = both[:, :channels], both[:, channels:]
         kind, errors = self.options.direction, torch.ones(len(vectors))
         unit = torch.nn.functional.normalize
         if kind != "backward":
