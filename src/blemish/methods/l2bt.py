@@ -142,6 +142,11 @@ class L2BT(Method):
             self.backbone_ = open_backbone(o.backbone, o.weights, o.strides, layers)
         return self.backbone_
 
+    def make_students(self) -> TokenStudents:
+        """Students that have not learned anything, as wide as teacher and options ask for."""
+        early, late = self._backbone.channels
+        return TokenStudents(early, late, self.options.hidden or (early + late) // 2)
+
     def learn(self, samples: Samples, run: Run) -> None:
         """Train both students on the teacher's vectors of all training images."""
         o, backbone = self.options, self._backbone
@@ -149,9 +154,8 @@ class L2BT(Method):
             device = torch.device(find_device(run.device))
             bf16 = run.precision == "bf16" or (run.precision == "auto" and has_bf16(device))
             backbone.use(str(device), bf16)
-        early, late = backbone.channels
         with seeded(run.seed):
-            students = TokenStudents(early, late, o.hidden or (early + late) // 2)
+            students = self.make_students()
             # One pass over the weights instead of one per operation.
             optimiser = torch.optim.Adam(students.parameters(), lr=o.learning_rate, fused=True)
         learner = Learner(
@@ -195,10 +199,9 @@ class L2BT(Method):
             owner, _, rest = name.partition(".")
             parts[owner][rest] = array
         self.backbone_ = restore_backbone(header["backbone"], parts["backbone"])
-        early, late = self.backbone_.channels
         # On the meta device no weights are drawn only to be thrown away.
         with torch.device("meta"):
-            students = TokenStudents(early, late, self.options.hidden or (early + late) // 2)
+            students = self.make_students()
         tensors = {k: torch.from_numpy(np.array(v)) for k, v in parts["students"].items()}
         students.load_state_dict(tensors, strict=True, assign=True)
         self.students_ = students.eval()

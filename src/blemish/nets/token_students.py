@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from blemish.errors import MissingExtraError
 
 try:
+    import torch
     from torch import Tensor, nn
-    from torch.nn.functional import cosine_similarity
 except ImportError as error:
     raise MissingExtraError("The students of l2bt", "train") from error
+
+
+SMALLEST = 1e-6  # norm below which a vector has no direction
 
 
 class TokenStudents(nn.Module):
@@ -47,10 +52,37 @@ def both_directions(
 ) -> tuple[Tensor, Tensor]:
     """The losses of [1]: one minus the mean cosine of guess and teacher, forward and backward."""
     forward, backward = guesses
-    return (
-        1 - cosine_similarity(forward, late, dim=1, eps=1e-6).mean(),
-        1 - cosine_similarity(backward, early, dim=1, eps=1e-6).mean(),
-    )
+    return 1 - _mean_cosine(forward, late), 1 - _mean_cosine(backward, early)
+
+
+def _mean_cosine(guess: Tensor, target: Tensor) -> Tensor:
+    cosine: Tensor = _MeanCosine.apply(guess.to(target.dtype), target)
+    return cosine
+
+
+class _MeanCosine(torch.autograd.Function):
+    """Mean cosine of the rows of two matrices; the second has no gradient.
+
+    What torch's own function does in a dozen passes over both matrices takes four here. On a CPU
+    the passes had cost a quarter of the training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, guess: Tensor, target: Tensor) -> Tensor:
+        dot = torch.einsum("nd,nd->n", guess, target)
+        norm = torch.linalg.vector_norm(guess, dim=1).clamp_min(SMALLEST)
+        length = torch.linalg.vector_norm(target, dim=1).clamp_min(SMALLEST)
+        cosine = dot / (norm * length)
+        ctx.save_for_backward(guess, target, cosine, norm, length)
+        mean: Tensor = cosine.mean()
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        guess, target, cosine, norm, length = ctx.saved_tensors
+        share = gradients[0] / len(cosine)
+        inward = guess * (-share * cosine / norm.square())[:, None]
+        return inward.addcmul_(target, (share / (norm * length))[:, None]), None
 
 
 def _student(before: int, hidden: int, after: int) -> nn.Sequential:
