@@ -7,7 +7,6 @@ step, torch's own cosine and Adam. Ours is L2BT itself. Both run in one process,
 other, on as many threads as the machine has cores.
 """
 
-import json
 import subprocess
 import sys
 import time
@@ -228,33 +227,22 @@ def memory():
     """Peak memory of one image in a process of its own."""
     numbers = {}
     for side in (0, 224, 518, 1036):
-        done = subprocess.run(
-            [sys.executable, __file__, "--image", str(side)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        peak, seconds = json.loads(done.stdout.splitlines()[-1])
-        numbers[f"peak_{side}"] = (
-            peak,
-            f"Peak memory of a process, {side} px, MB"
-            if side
-            else "Peak memory of a process that only opens the teacher, MB",
-        )
-        if side:
-            numbers[f"seconds_{side}"] = (seconds, f"Seconds per image, {side} px")
-        print(side, peak, seconds, flush=True)
-    return measured("memory", numbers, None, {}, ["One image at a time, float32."])
+        command = [sys.executable, __file__, "--image", str(side)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        words = f"one image of {side} px" if side else "only opening the teacher"
+        numbers[f"peak_{side}"] = (float(done.stdout), f"Peak memory of a process, {words}, MB")
+    return measured("memory", numbers, None, {}, ["Float32, MB are 10^6 bytes."])
 
 
 def one_image(side):
     method = L2BT(L2BTOptions(weights="random"))
     assert method.multiple == 14
-    started = time.perf_counter()
     if side:
         with torch.random.fork_rng():
             method.students_ = method.make_students().eval()
         x = np.random.default_rng(0).random((1, side, side, 3), np.float32)
         method.predict_batch(x, np.ones(x.shape[:3], bool), [""])
-    print(json.dumps([peak_memory_mb(), time.perf_counter() - started]))
+    print(peak_memory_mb())
 
 
 def inference():

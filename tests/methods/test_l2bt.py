@@ -1,3 +1,4 @@
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +41,12 @@ def predict(method, *pictures, valid=None):
 @pytest.fixture(scope="module")
 def fitted() -> L2BT:
     return learn(epochs=15)
+
+
+def with_options(fitted, **options) -> L2BT:
+    method = copy(fitted)
+    method.options = replace(fitted.options, **options)
+    return method
 
 
 def weights_of(method):
@@ -90,6 +97,10 @@ def plain_map(method, image):
     height, width = early.shape[:2]
     if late.shape != early.shape:  # a CNN's coarser map, bilinear, not align_corners
         late = bilinear(late, height, width)
+    if method.mean_ is not None:
+        channels = early.shape[2]
+        early = (early - method.mean_[:channels]) * method.scale_[:channels]
+        late = (late - method.mean_[channels:]) * method.scale_[channels:]
 
     def student(layers, x):
         arrays = {name: t.detach().double().numpy() for name, t in layers.state_dict().items()}
@@ -126,7 +137,11 @@ def bilinear(values, height, width):
     return rows[:, low] * (1 - share)[:, None] + rows[:, high] * share[:, None]
 
 
-@pytest.mark.parametrize("options", [{}, VIT], ids=["filter bank", "transformer"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"standardise": True}, VIT],
+    ids=["filter bank", "standardised", "transformer"],
+)
 def test_the_map_is_that_of_a_plain_recomputation_up_to_the_score(options):
     """Parity to 1e-5, from the same vectors: errors, product, upsampling, blur, score."""
     data = plates()
@@ -150,16 +165,14 @@ def test_the_map_is_that_of_a_plain_recomputation_up_to_the_score(options):
 
 @pytest.mark.parametrize("direction", ["product", "forward", "backward"])
 def test_the_map_is_of_both_students_or_of_one(fitted, direction):
-    method = L2BT(replace(fitted.options, direction=direction))
-    method.backbone_, method.students_ = fitted.backbone_, fitted.students_
+    method = with_options(fitted, direction=direction)
     e_j, e_k = plain_map(fitted, draw_defective(1))
     expected = {"product": e_j * e_k, "forward": e_k, "backward": e_j}[direction]
     np.testing.assert_allclose(predict(method, draw_defective(1))[0], expected, atol=1e-5)
 
 
 def test_an_error_is_the_root_of_two_minus_two_cosines(fitted):
-    method = L2BT(replace(fitted.options, direction="forward"))
-    method.backbone_, method.students_ = fitted.backbone_, fitted.students_
+    method = with_options(fitted, direction="forward")
     early, late = fitted._backbone.channels
     vectors = np.random.default_rng(0).normal(size=(50, early + late)).astype(np.float32)
     with torch.inference_mode():
@@ -172,8 +185,8 @@ def test_students_that_return_the_target_give_a_map_of_zeros(fitted):
     class Both(torch.nn.Module):
         forward_student = backward_student = torch.nn.Identity()
 
-    method = L2BT(fitted.options)
-    method.backbone_, method.students_ = fitted.backbone_, Both()
+    method = with_options(fitted)
+    method.students_ = Both()
     early = fitted._backbone.channels[0]
     half = np.random.default_rng(0).normal(size=(20, early)).astype(np.float32)
     assert not method._errors(np.concatenate([half, half], axis=1)).any()
@@ -275,6 +288,16 @@ def test_students_are_the_same_from_remembered_and_from_recomputed_vectors():
     )
 
 
+def test_standardised_channels_have_mean_0_and_deviation_1_over_good_patches():
+    method = learn(standardise=True, epochs=1)
+    vectors = method._embed(method._backbone(to_float(np.stack([draw_good(i) for i in range(6)]))))
+    vectors = vectors.reshape(-1, vectors.shape[3])
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-3)
+    deviation = vectors.std(axis=0)
+    assert deviation.max() < 1.001
+    assert np.median(deviation) == pytest.approx(1, abs=0.01)
+
+
 def test_curves_tell_both_directions():
     run = Run()
     learn(run=run)
@@ -350,7 +373,11 @@ def test_training_goes_on_from_a_checkpoint_with_the_same_result(tmp_path):
 # ---------------------------------------------------------------- state and bad input
 
 
-@pytest.mark.parametrize("options", [{}, VIT], ids=["filter bank", "transformer"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"standardise": True}, VIT],
+    ids=["filter bank", "standardised", "transformer"],
+)
 def test_state_brings_everything_back(options):
     geometry = Geometry((HEIGHT, WIDTH), multiple=16)
     method = learn(geometry=geometry, epochs=1, **options)

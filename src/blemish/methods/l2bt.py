@@ -48,6 +48,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("The method l2bt", "train") from error
 
+MEASURED_VIEWS = 64  # tell how large the values of a channel usually are
 TEACHER = "vit_base_patch14_reg4_dinov2"
 
 
@@ -64,6 +65,9 @@ class L2BTOptions:
         (), "The early and the late feature map of a CNN by stride, in place of layers."
     )
     neighbourhood: int = option(1, "Side of the neighbourhood averaged around a patch.", low=1)
+    standardise: bool = option(
+        False, "Shift and scale each channel to mean 0 and deviation 1 over good patches."
+    )
     hidden: int = option(0, "Units of the students' hidden layers; 0 = mean of both widths.", low=0)
     epochs: int = option(50, "Times that every patch is seen.", low=1)
     train_batch: int = option(4, "Images per step, or as many patches as they have.", low=1)
@@ -97,8 +101,9 @@ class L2BT(Method):
         "small": {
             "backbone": "filter_bank",
             "strides": (4, 8),
-            "image_size": "auto",
+            "image_size": "256",
             "epochs": 20,
+            "train_patches": 1024,
             "learning_rate": 1e-3,
         },
         "tiny": {
@@ -111,6 +116,8 @@ class L2BT(Method):
     }
 
     options: L2BTOptions
+    mean_: NDArray[np.float32] | None = None  # of each channel, early ones first
+    scale_: NDArray[np.float32] | None = None
 
     def __init__(self, options: L2BTOptions):
         super().__init__(options)
@@ -154,6 +161,7 @@ class L2BT(Method):
             device = torch.device(find_device(run.device))
             bf16 = run.precision == "bf16" or (run.precision == "auto" and has_bf16(device))
             backbone.use(str(device), bf16)
+        self._measure_channels(samples)
         with seeded(run.seed):
             students = self.make_students()
             # One pass over the weights instead of one per operation.
@@ -190,15 +198,24 @@ class L2BT(Method):
         arrays: dict[str, NDArray[np.generic]] = {f"backbone.{k}": v for k, v in weights.items()}
         for name, tensor in self.students_.state_dict().items():
             arrays[f"students.{name}"] = tensor.numpy()
+        if self.mean_ is not None and self.scale_ is not None:
+            arrays |= {"channels.mean": self.mean_, "channels.scale": self.scale_}
         return {"backbone": header}, arrays
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` gave."""
-        parts: dict[str, dict[str, NDArray[np.generic]]] = {"backbone": {}, "students": {}}
+        parts: dict[str, dict[str, NDArray[np.generic]]] = {
+            "backbone": {},
+            "students": {},
+            "channels": {},
+        }
         for name, array in arrays.items():
             owner, _, rest = name.partition(".")
             parts[owner][rest] = array
         self.backbone_ = restore_backbone(header["backbone"], parts["backbone"])
+        mean, scale = (parts["channels"].get(name) for name in ("mean", "scale"))
+        self.mean_ = None if mean is None else np.asarray(mean, np.float32)
+        self.scale_ = None if scale is None else np.asarray(scale, np.float32)
         # On the meta device no weights are drawn only to be thrown away.
         with torch.device("meta"):
             students = self.make_students()
@@ -207,6 +224,27 @@ class L2BT(Method):
         self.students_ = students.eval()
 
     # ------------------------------------------------------------------ training
+
+    def _measure_channels(self, samples: Samples) -> None:
+        """Usual mean and deviation of every channel, for standardise=true.
+
+        A transformer's final norm gives all vectors one length. A CNN has none: there a flat
+        background is close to zero, and the direction of what is left, noise, cannot be learned.
+        """
+        self.mean_ = self.scale_ = None
+        if not self.options.standardise:
+            return
+        places, valid = self._look_through(samples)
+        found = []
+        for i in range(0, len(places), max(1, len(places) // MEASURED_VIEWS)):
+            joined = self._embed(self._backbone(samples.take([places[i]]).x))[0]
+            found.append(joined[valid[i]])
+        if found and len(vectors := np.concatenate(found)):
+            deviation = vectors.std(axis=0)
+            # A channel that hardly ever varies would outvote all others when it once does.
+            floor = max(0.1 * float(deviation.mean()), 1e-6)
+            self.mean_ = vectors.mean(axis=0)
+            self.scale_ = np.asarray(1 / np.maximum(deviation, floor), np.float32)
 
     def _feed(self, samples: Samples, run: Run, stack: ExitStack) -> tuple[TokenFeed, int]:
         """What the teacher says of all training images, and the patches of a whole view."""
@@ -310,7 +348,11 @@ class L2BT(Method):
 
     def _embed(self, maps: list[Features]) -> Features:
         """Both maps on the grid of the finer one, early channels first: (B, h, w, C + C')."""
-        return join_grids([average_neighbourhood(m, self.options.neighbourhood) for m in maps])
+        side = self.options.neighbourhood
+        joined = join_grids([average_neighbourhood(m, side) for m in maps])
+        if self.mean_ is not None and self.scale_ is not None:
+            joined = (joined - self.mean_) * self.scale_
+        return joined
 
     @torch.inference_mode()
     def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
