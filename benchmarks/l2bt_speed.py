@@ -249,6 +249,7 @@ def one_image(side):
     if side:
         with torch.random.fork_rng():
             method.students_ = method.make_students().eval()
+        method.device_ = torch.device("cpu")
         x = np.random.default_rng(0).random((1, side, side, 3), np.float32)
         method.predict_batch(x, np.ones(x.shape[:3], bool), [""])
     print(peak_memory_mb())
@@ -263,6 +264,7 @@ def inference():
         multiple = method.multiple  # opens the teacher
         with torch.random.fork_rng():
             method.students_ = method.make_students().eval()
+        method.device_ = torch.device("cpu")
         pipeline = Pipeline(Geometry((side, side), multiple=multiple), method, method.post, batch)
         tokens, _ = plain_teacher(TEACHER, (7, 11), side)
         x = torch.rand(batch, 3, side, side)

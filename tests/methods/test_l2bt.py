@@ -387,6 +387,17 @@ def test_state_brings_everything_back(options):
     np.testing.assert_array_equal(predict(again, image), predict(method, image))
 
 
+def test_what_was_made_on_a_gpu_in_half_precision_runs_on_a_cpu_in_single():
+    method = learn(geometry=Geometry((HEIGHT, WIDTH), multiple=16), epochs=1, **VIT)
+    header, arrays = method.state()
+    assert header["device"] == method.device_.type
+    again = L2BT(method.options)
+    again.restore({"backbone": {**header["backbone"], "bf16": True}, "device": "another"}, arrays)
+    image = draw_defective(1)
+    # Half precision only where there are units for it.
+    np.testing.assert_allclose(predict(again, image), predict(method, image), atol=0.05)
+
+
 def test_two_layers_are_needed():
     with pytest.raises(OptionError, match=r"name two, such as layers=7,11 .*, not '8'"):
         L2BT(L2BTOptions(strides=(8,)))

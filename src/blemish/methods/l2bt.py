@@ -156,11 +156,9 @@ class L2BT(Method):
 
     def learn(self, samples: Samples, run: Run) -> None:
         """Train both students on the teacher's vectors of all training images."""
-        o, backbone = self.options, self._backbone
-        if hasattr(backbone, "use"):
-            device = torch.device(find_device(run.device))
-            bf16 = run.precision == "bf16" or (run.precision == "auto" and has_bf16(device))
-            backbone.use(str(device), bf16)
+        o = self.options
+        self.device_ = torch.device(find_device(run.device))
+        self._place(run.precision == "bf16" or (run.precision == "auto" and has_bf16(self.device_)))
         self._measure_channels(samples)
         with seeded(run.seed):
             students = self.make_students()
@@ -181,7 +179,7 @@ class L2BT(Method):
                 if o.batching == "tokens":
                     batch = o.train_patches or o.train_batch * cells
                 train(learner, samples, Plan(o.epochs, batch), run, feed=feed)
-        self.students_ = students
+        self.students_ = students.to(self.device_)
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Product of how far each student's guess is from the teacher, patch by patch."""
@@ -197,10 +195,10 @@ class L2BT(Method):
         header, weights = self._backbone.state()
         arrays: dict[str, NDArray[np.generic]] = {f"backbone.{k}": v for k, v in weights.items()}
         for name, tensor in self.students_.state_dict().items():
-            arrays[f"students.{name}"] = tensor.numpy()
+            arrays[f"students.{name}"] = tensor.cpu().numpy()
         if self.mean_ is not None and self.scale_ is not None:
             arrays |= {"channels.mean": self.mean_, "channels.scale": self.scale_}
-        return {"backbone": header}, arrays
+        return {"backbone": header, "device": self.device_.type}, arrays
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` gave."""
@@ -221,7 +219,16 @@ class L2BT(Method):
             students = self.make_students()
         tensors = {k: torch.from_numpy(np.array(v)) for k, v in parts["students"].items()}
         students.load_state_dict(tensors, strict=True, assign=True)
-        self.students_ = students.eval()
+        # Made on a GPU, it also runs where there is none; what was asked to stay on the CPU does.
+        device = find_device("cpu" if header["device"] == "cpu" else "auto")
+        self.device_ = torch.device(device)
+        self._place(bool(header["backbone"].get("bf16")) and has_bf16(self.device_))
+        self.students_ = students.eval().to(self.device_)
+
+    def _place(self, bf16: bool) -> None:
+        """Let a transformer compute where the students do."""
+        if hasattr(self._backbone, "use"):
+            self._backbone.use(str(self.device_), bf16)
 
     # ------------------------------------------------------------------ training
 
@@ -357,9 +364,9 @@ class L2BT(Method):
     @torch.inference_mode()
     def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, C + C') to (n,): the distance of unit vectors, in [0, 2], or the product of both."""
-        both, channels = torch.from_numpy(vectors), self._backbone.channels[0]
+        both, channels = torch.from_numpy(vectors).to(self.device_), self._backbone.channels[0]
         early, late = both[:, :channels], both[:, channels:]
-        kind, errors = self.options.direction, torch.ones(len(vectors))
+        kind, errors = self.options.direction, torch.ones(len(vectors), device=self.device_)
         unit = torch.nn.functional.normalize
         if kind != "backward":
             guess = self.students_.forward_student(early)
@@ -367,4 +374,4 @@ class L2BT(Method):
         if kind != "forward":
             guess = self.students_.backward_student(late)
             errors = errors * (unit(guess, dim=1) - unit(early, dim=1)).norm(dim=1)
-        return errors.numpy()
+        return errors.cpu().numpy()
