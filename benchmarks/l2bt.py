@@ -44,25 +44,33 @@ def stand_in(**options):
 # Epochs: as many patches are seen in every arm; finer grids have more of them.
 ARMS = {
     "256 px, strides 8 and 16": ("l2bt", {}),
-    "256 px, channels standardised": ("l2bt", {"standardise": "true"}),
     "512 px, strides 8 and 16": ("l2bt", {"image_size": "512", "epochs": 1}),
+    "PatchCore, 256 px": ("patchcore", {}),
+    "256 px, learning rate 1e-4": ("l2bt", {"learning_rate": 1e-4}),
+    # The bank is as large as at 256 px.
+    "PatchCore, 512 px": ("patchcore", {"image_size": "512", "coreset": "0.0025"}),
+    "256 px, channels standardised": ("l2bt", {"standardise": "true"}),
+    "256 px, strides 4 and 8": ("l2bt", {"strides": "4,8", "epochs": 1}),
+    "256 px, 3x3 neighbourhood": ("l2bt", {"neighbourhood": 3}),
+    "256 px, strides 4 and 16": ("l2bt", {"strides": "4,16", "epochs": 1}),
     "512 px, channels standardised": (
         "l2bt",
         {"image_size": "512", "epochs": 1, "standardise": "true"},
     ),
-    "256 px, learning rate 1e-4": ("l2bt", {"learning_rate": 1e-4}),
-    "256 px, strides 4 and 8": ("l2bt", {"strides": "4,8", "epochs": 1}),
-    "256 px, 3x3 neighbourhood": ("l2bt", {"neighbourhood": 3}),
-    "256 px, strides 4 and 16": ("l2bt", {"strides": "4,16", "epochs": 1}),
-    "PatchCore, 256 px": ("patchcore", {}),
-    # The bank is as large as at 256 px.
-    "PatchCore, 512 px": ("patchcore", {"image_size": "512", "coreset": "0.0025"}),
 }
 DIRECTIONS = ("product", "forward", "backward")
 
 
 def screw():
     return accuracy("screw", open_dataset("mvtec_ad", category="screw"), ARMS)
+
+
+def screw_quarter():
+    """The next arm that is missing, from a quarter of the good images: a few minutes in all."""
+    data = open_dataset("mvtec_ad", category="screw")
+    train = [r.key for r in data.select("train")][::4]
+    few = data.select(keys=[*train, *(r.key for r in data.select("test"))])
+    return accuracy("screw_quarter", few, ARMS, at_most=1)
 
 
 def magnetic_tile():
@@ -75,7 +83,7 @@ def magnetic_tile():
     return accuracy("magnetic_tile", open_dataset("magnetic_tile"), arms)
 
 
-def accuracy(what, data, arms):
+def accuracy(what, data, arms, at_most=99):
     """Run every arm that the file does not have yet; the file is written after each."""
     result = Result(
         what=what,
@@ -101,6 +109,9 @@ def accuracy(what, data, arms):
                 continue
             run_arm(result, data, name, method, options, folder)
             result.write(RESULTS)
+            at_most -= 1
+            if not at_most:
+                break
     return result
 
 
