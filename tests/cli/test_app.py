@@ -17,7 +17,7 @@ def test_fit_writes_a_model_that_predicts(blemish, photos, tmp_path):
         "false_alarms=20%", "--set", "image_size=48x32",
     )  # fmt: skip
     assert code == 0
-    assert "Learned from 20 good images, calibrated on 5" in printed
+    assert "Learned from 25 good images, calibrated on 25" in printed
     assert "bank" in printed, "the predicted memory is said before fitting"
     detector = Detector.load(out)
     assert detector.pipeline.geometry.size == (32, 48)
@@ -57,7 +57,7 @@ def test_fit_warns_when_the_rate_cannot_be_promised(blemish, photos, tmp_path):
 def test_predict_says_where_and_how_sure(blemish, photos, model):
     code, printed, _ = blemish("predict", model, photos / "test/blob/00.png")
     assert code == 0
-    assert printed.startswith("DEFECTIVE p = 0.167")
+    assert printed.startswith("DEFECTIVE p = 0.0385")
     assert "px at" in printed
 
 

@@ -180,6 +180,15 @@ def _is_marked(data: DataSet, record: Record) -> bool:
     return data.mask(record, (image.shape[0], image.shape[1])) is not None
 
 
+def count_calibratable(data: DataSet) -> int:
+    """Number of training groups that may calibrate: good photos only, none of them synthetic.
+
+    Raises:
+        DataError: As for :func:`calibration_split`.
+    """
+    return len(_calibratable(data, 0)[2])
+
+
 def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str]]:
     """The training normals, their groups, and those that may calibrate, ranked."""
     normals = data.select("train", defective=False)

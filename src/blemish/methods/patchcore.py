@@ -63,6 +63,7 @@ class PatchCore(Method):
 
     Options = PatchCoreOptions
     exportable = True
+    cheap_fits = True
     presets = {  # noqa: RUF012
         "tiny": {"coreset": 0.05, "bank_mb": 0.5},
         "small": {},
