@@ -80,7 +80,7 @@ def radius_of_runs(above: Mask, least: bool = False) -> int:
 
 
 def radius_of_boxes(above: Mask) -> int:
-    """The radius that boxes around 4-connected parts ask for: a speck counts as much as a defect."""
+    """The radius that boxes around 4-connected parts ask for; a speck counts like a defect."""
     boxes = ndimage.find_objects(ndimage.label(above)[0])
     if not boxes:
         return 1
