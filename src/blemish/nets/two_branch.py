@@ -122,6 +122,28 @@ class TwoBranchDecoder(nn.Module):
         return self.activation(self.head(fuse(self.learned(code), gate(code, self.gate))))
 
 
+class Drawer(nn.Module):
+    """Features (B, channels, h, w) of views (H, W) to images (B, 3, H, W).
+
+    Args:
+        reduction: From features to the code.
+        decoder: From the code to the image.
+    """
+
+    def __init__(self, reduction: ConvReduction | TokenReduction, decoder: TwoBranchDecoder):
+        super().__init__()
+        self.reduction, self.decoder = reduction, decoder
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """Draw views of `size` (H, W), multiples of 8."""
+        if isinstance(self.reduction, TokenReduction):
+            code = self.reduction(features, (size[0] // STRIDE, size[1] // STRIDE))
+        else:
+            code = self.reduction(features)
+        return self.decoder(code)  # type: ignore[no-any-return]
+
+
 def gate(code: Tensor, kind: str = "groups") -> Tensor:
     """The branch without parameters, on the grid of the code: (B, 8 or 1, h, w)."""
     squashed = code.tanh()
