@@ -2,8 +2,9 @@
 
 Few-defect splits at 224 px as in Angiulli et al. 2025 (images antialiased, masks by nearest
 neighbour; figures at that size), a frozen MobileNet v1 at stride 8 and a short schedule; arms that
-are compared with `screw_128` only are at 128 px, a third of the time. Every draw is kept in $BLEMISH_PARTS as soon as it is there (default: `parts` beside this script, not
-committed), so that an interrupted arm goes on; its results file is written again after every draw.
+are compared with `screw_128` only are at 128 px, a third of the time. Every draw is kept in
+$BLEMISH_PARTS as soon as it is there (default: `parts` beside this script, not committed), so that
+an interrupted arm goes on; its results file is written again after every draw.
 
 `python benchmarks/aexad.py list` prints all arms. Arms whose encoder needs weights that are not
 there are commands for a machine that has them: WEIGHTS_RESNET50, WEIGHTS_VIT name the files.

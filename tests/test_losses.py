@@ -135,7 +135,9 @@ def test_dividing_per_pixel_is_the_same_for_grey_images_only():
     x, mask, valid = three_pixels()
     drawn = torch.full_like(x, 0.5)
     one = losses.draw_or_replace(x, drawn, mask, valid)
-    assert losses.draw_or_replace(x, drawn, mask, valid, per_pixel=True) == pytest.approx(float(one))
+    assert losses.draw_or_replace(x, drawn, mask, valid, per_pixel=True) == pytest.approx(
+        float(one)
+    )
     x, mask, valid = images()
     one, two = (losses.draw_or_replace(x, x * 0, mask, valid, per_pixel=p) for p in (False, True))
     assert float(one) != pytest.approx(float(two), rel=1e-4)

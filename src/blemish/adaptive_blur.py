@@ -88,6 +88,31 @@ def radius_of_boxes(above: Mask) -> int:
     return _within(int(sides.mean(axis=0).max() / 2))
 
 
+def heat_and_score(
+    raw: Map, normalised: Map, valid: Mask, rule: Rule = "runs", norm: str = "mean"
+) -> tuple[Map, float]:
+    """The heat map of an image, and a score that grows where errors lie close together [1].
+
+    Args:
+        raw: (H, W) float32, squared errors, 0 where not valid.
+        normalised: (H, W) float32 in [0, 1], 0 where not valid; tells the radius.
+        valid: (H, W) bool.
+        rule: As for :func:`adaptive_radius`.
+        norm: ``"mean"`` of raw · blurred raw over the valid pixels, or ``"l2"``, its norm.
+
+    Returns:
+        (H, W) float32, the blurred normalised errors, and the score.
+    """
+    inside = None if valid.all() else valid
+    radius = adaptive_radius(normalised, inside, rule)
+    product = raw * blur(raw, radius, inside)
+    if norm == "l2":
+        score = float(np.sqrt(np.square(product, dtype=np.float64).sum()))
+    else:
+        score = float(product.sum(dtype=np.float64)) / max(int(np.count_nonzero(valid)), 1)
+    return blur(normalised, radius, inside), score
+
+
 def blur(anomaly_map: Map, radius: int, valid: Mask | None = None) -> Map:
     """Gaussian of standard deviation `radius` / 3 in a window of 2 · `radius` + 1 pixels.
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,12 @@ class DefectPool:
         """Add `count` defective views to a batch."""
         return _joined(batch, [self._draw(batch, generator) for _ in range(count)])
 
+    def replace(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        """As many defective views as the batch has views, and none of those."""
+        rows = {k: getattr(batch, k)[:0] for k in ("x", "valid", "mask", "defective")}
+        nothing = replace(batch, **rows, keys=(), digests=(), numbers=())
+        return self.mix(nothing, len(batch.x), generator)
+
     def _draw(self, batch: Batch, generator: np.random.Generator) -> Item:
         original = generator.random() < self.copies_share
         source: Sequence[Item] = self.originals
@@ -75,6 +81,14 @@ class DefectPool:
         if found is None:
             return item
         return Item("pasted", ONCE, *found, batch.valid[row])
+
+
+def add_noise(batch: Batch, deviation: float, generator: np.random.Generator) -> Batch:
+    """The same noise on good and defective views, or it would tell them apart; kept in [0, 1]."""
+    if not deviation:
+        return batch
+    noise = generator.normal(0, deviation, batch.x.shape).astype(np.float32)
+    return replace(batch, x=(batch.x + noise).clip(0, 1), numbers=(ONCE,) * len(batch.keys))
 
 
 def marked_views(samples: Samples) -> list[Item]:
@@ -119,8 +133,8 @@ def make_pool(
     if not originals:
         raise DataError(
             f"None of the {len(samples.defects)} defective training images has a marked pixel at "
-            f"{samples.geometry.size[1]}×{samples.geometry.size[0]} pixels; give masks, or a larger "
-            "image_size."
+            f"{samples.geometry.size[1]}×{samples.geometry.size[0]} pixels; give masks, or a "
+            "larger image_size."
         )
     generator = np.random.default_rng([seed, 17])
     share = copies / max(copies + pastes, 1) if copies + pastes else 1.0
@@ -128,7 +142,7 @@ def make_pool(
         return DefectPool(originals, (), share, fresh and bool(pastes), how)
     normals = samples.normals
     grounds = [] if whole else normals.places
-    pasted = []
+    pasted: list[Item] = []
     for item in originals:
         for _ in range(pastes * larger):
             key, number = f"pasted/{len(pasted)}", 0

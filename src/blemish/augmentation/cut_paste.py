@@ -110,9 +110,10 @@ def paste(piece: Piece, background: Image, top: int, left: int) -> tuple[Image, 
     Returns:
         The new image and the mask of what was pasted.
     """
-    mask = np.zeros(background.shape[:2], bool)
-    rows = slice(max(top, 0), min(top + piece.mask.shape[0], mask.shape[0]))
-    columns = slice(max(left, 0), min(left + piece.mask.shape[1], mask.shape[1]))
+    height, width = background.shape[:2]
+    mask = np.zeros((height, width), bool)
+    rows = slice(max(top, 0), min(top + piece.mask.shape[0], height))
+    columns = slice(max(left, 0), min(left + piece.mask.shape[1], width))
     image = background.copy()
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return image, mask

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blemish.backbones.base import Features
 from blemish.backbones.timm_features import create_network, creation_arguments, load_weights
@@ -99,15 +100,23 @@ class Encoder(nn.Module):
         others = [functional.interpolate(m, grid, mode="bilinear") for m in maps[1:]]
         return torch.cat([maps[0], *others], dim=1)
 
+    def train(self, mode: bool = True) -> Encoder:
+        """As for any module, but what is frozen stays as it is: batch norms would drift."""
+        super().train(mode)
+        if not any(p.requires_grad for p in self.network.parameters()):
+            self.network.eval()
+        return self
+
     @torch.inference_mode()
     def arrays(self, x: Pixels) -> Features:
         """(B, H, W, 3) float32 to (B, h, w, channels) float32, as a backbone gives them."""
         found = self(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2))
         return np.ascontiguousarray(found.permute(0, 2, 3, 1).numpy())
 
-    def header(self) -> dict[str, Any]:
-        """Plain JSON values from which :func:`restore_encoder` makes the same network."""
-        return {**asdict(self.plan), "arguments": dict(self.plan.arguments)}
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+        """A header from which :func:`restore_encoder` makes the network, and its weights."""
+        weights = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        return {**asdict(self.plan), "arguments": dict(self.plan.arguments)}, weights
 
 
 def open_encoder(plan: EncoderPlan, regime: str, weights: str | None, advice: str) -> Encoder:

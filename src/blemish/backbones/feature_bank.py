@@ -42,7 +42,7 @@ class FeatureBank:
     def _one(self, place: Place, view: Pixels) -> NDArray[np.float16]:
         if place not in self._kept:
             # Beyond the range of half precision there is nothing to tell apart.
-            features = self._encode(view[None])[0].clip(-65504, 65504).astype(np.float16)
+            features = np.asarray(self._encode(view[None])[0].clip(-65504, 65504), np.float16)
             if place[1] < 0 or features.nbytes > self._left:
                 return features
             self._left -= features.nbytes

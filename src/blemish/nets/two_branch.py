@@ -146,14 +146,16 @@ class Drawer(nn.Module):
 
 def gate(code: Tensor, kind: str = "groups") -> Tensor:
     """The branch without parameters, on the grid of the code: (B, 8 or 1, h, w)."""
-    squashed = code.tanh()
+    squashed = code.tanh()  # (B, 64, h, w)
     if kind == "squares":
         return squashed.square().sum(dim=1, keepdim=True)
     # One after the other: a library's sum adds in an order that depends on the size.
-    first, *others = squashed.unflatten(1, (GROUPS, -1)).unbind(dim=2)
-    for other in others:
-        first = first + other
-    return first
+    batch, channels, height, width = squashed.shape
+    grouped = squashed.view(batch, GROUPS, channels // GROUPS, height, width)
+    total = grouped[:, :, 0]
+    for member in range(1, channels // GROUPS):
+        total = total + grouped[:, :, member]
+    return total
 
 
 def fuse(learned: Tensor, gate: Tensor) -> Tensor:
@@ -165,9 +167,10 @@ def fuse(learned: Tensor, gate: Tensor) -> Tensor:
         learned: (B, 8, 8 h, 8 w).
         gate: (B, 8 or 1, h, w).
     """
-    cells = learned.unflatten(3, (-1, STRIDE)).unflatten(2, (-1, STRIDE))  # (B, 8, h, 8, w, 8)
+    batch, channels, height, width = learned.shape
+    cells = learned.view(batch, channels, height // STRIDE, STRIDE, width // STRIDE, STRIDE)
     fused = cells * (1 + gate)[:, :, :, None, :, None]
-    return fused.flatten(4, 5).flatten(2, 3)
+    return fused.view(batch, channels, height, width)
 
 
 def _block(before: int, after: int, order: str, kernel: int) -> list[nn.Module]:
