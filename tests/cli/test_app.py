@@ -17,7 +17,7 @@ def test_fit_writes_a_model_that_predicts(blemish, photos, tmp_path):
         "false_alarms=20%", "--set", "image_size=48x32",
     )  # fmt: skip
     assert code == 0
-    assert "Learned from 25 good images, calibrated on 25" in printed
+    assert "Learned from 25 images, calibrated on 25 good ones" in printed
     assert "bank" in printed, "the predicted memory is said before fitting"
     detector = Detector.load(out)
     assert detector.pipeline.geometry.size == (32, 48)
