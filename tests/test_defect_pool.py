@@ -101,7 +101,7 @@ def test_whole_images_are_turned_where_good_ones_may_not_be_used():
 
 
 def test_a_mask_that_vanishes_at_the_working_resolution_is_left_out_and_named():
-    with pytest.raises(DataError, match="None of the 3 defective .* at 3×2 pixels"):
+    with pytest.raises(DataError, match=r"None of the 3 defective .* at 3×2 pixels"):
         make_pool(samples(size=(2, 3), fit="stretch"), 5, 10, HOW, seed=0)
     with pytest.raises(DataError, match="None of the 0 defective"):
         make_pool(samples(marked=0), 5, 10, HOW, seed=0)

@@ -80,23 +80,25 @@ def pool_score(anomaly_map: Map, valid: Mask | None, post: Post) -> float:
     return float(np.partition(values, values.size - count)[values.size - count :].mean())
 
 
-def find_regions(anomaly_map: Map, mask: Mask, threshold: float) -> tuple[Region, ...]:
+def find_regions(anomaly_map: Map, mask: Mask, threshold: float | Map) -> tuple[Region, ...]:
     """List the connected parts of a mask (8-neighbourhood), largest share of the score first.
 
     Args:
         anomaly_map: (H, W) float32.
         mask: (H, W) bool.
-        threshold: The pixel threshold; shares count what a map rises above it.
+        threshold: The pixel threshold, or (H, W) of them; shares count what a map rises above it.
     """
     labels, count = ndimage.label(mask, EIGHT)
     if not count:
         return ()
+    above = anomaly_map - np.float32(threshold)
     areas, peaks, excess, boxes = [], [], [], []
     for number, found in enumerate(ndimage.find_objects(labels), start=1):
-        inside = anomaly_map[found][labels[found] == number]
+        own = labels[found] == number
+        inside = anomaly_map[found][own]
         areas.append(inside.size)
         peaks.append(float(inside.max()))
-        excess.append(float((inside - np.float32(threshold)).sum(dtype=np.float64)))
+        excess.append(float(above[found][own].sum(dtype=np.float64)))
         boxes.append((found[1].start, found[0].start, found[1].stop, found[0].stop))
     # Where nothing rises above the threshold, shares are those of the area.
     parts = excess if sum(excess) > 0 else areas

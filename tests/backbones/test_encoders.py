@@ -118,7 +118,7 @@ def test_an_encoder_comes_back_from_its_header_and_weights(vit):
 
 def test_scratch_takes_no_weights_and_the_others_say_what_they_need():
     assert open_encoder(CNN, "scratch", None, "advice").channels
-    with pytest.raises(OptionError, match="resnet10t needs weights=FILE .* use none"):
+    with pytest.raises(OptionError, match=r"resnet10t needs weights=FILE .* use none"):
         open_encoder(CNN, "finetune", None, "use none")
     with pytest.raises(OptionError, match="no weights file"):
         open_encoder(CNN, "finetune", "nowhere.pth", "")
