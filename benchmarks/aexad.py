@@ -6,8 +6,9 @@ are compared with `screw_128` only are at 128 px, a third of the time. Every dra
 $BLEMISH_PARTS as soon as it is there (default: `parts` beside this script, not committed), so that
 an interrupted arm goes on; its results file is written again after every draw.
 
-`python benchmarks/aexad.py list` prints all arms. Arms whose encoder needs weights that are not
-there are commands for a machine that has them: WEIGHTS_RESNET50, WEIGHTS_VIT name the files.
+`python benchmarks/aexad.py list` prints all arms, `table` the rows of docs/methods/aexad.md. Arms
+whose encoder needs weights that are not there are commands for a machine that has them:
+WEIGHTS_RESNET50 and WEIGHTS_VIT name the files.
 """
 
 import json
@@ -273,8 +274,30 @@ def run(names):
                 result_of(name, ARMS[name], parts[name]).write(RESULTS)
 
 
+COLUMNS = ("x_auc", "x_f1", "x_iou", "image_auroc", "mass_inside", "contrast", "components")
+
+
+def row(name):
+    """One line of Markdown; empty, with its command, where nothing was measured."""
+    found = [p for p in RESULTS.glob(f"{name}-aexad-*.json")]
+    if not found:
+        return f"| `{name}` | | " + " | ".join("–" for _ in COLUMNS) + " | – |"
+    result = json.loads(found[0].read_text("utf-8"))
+    cells = []
+    for key in COLUMNS:
+        figure = result["figures"][key]
+        deviation = f" ± {figure['deviation']:.3f}" if "deviation" in figure else ""
+        cells.append(f"{figure['value']:.3f}{deviation}")
+    draws = len(result["data"]["fingerprint"])
+    return f"| `{name}` | {draws} | " + " | ".join(cells) + f" | {result['seconds']['fit']:.0f} |"
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["list"]:
+    if sys.argv[1:] == ["table"]:
+        print("| arm | draws | " + " | ".join(COLUMNS) + " | fit, s |")
+        print("|" + "---|" * (len(COLUMNS) + 3))
+        print("\n".join(row(name) for name in ARMS))
+    elif sys.argv[1:] == ["list"]:
         for name, arm in ARMS.items():
             print(name, arm)
     else:
