@@ -46,6 +46,20 @@ def test_fit_keeps_its_checkpoint_and_curves_where_it_is_told(blemish, photos, t
     assert "Did you mean 'tensorboard'" in errors
 
 
+def test_fit_keeps_features_where_it_is_told(blemish, photos, tmp_path):
+    words = (
+        "fit", "patchcore", "--preset", "tiny", "--data", photos, "-o", tmp_path / "a.blemish",
+        "--set", "false_alarms=20%", "--feature-cache", tmp_path / "cache",
+    )  # fmt: skip
+    code, printed, _ = blemish(*words)
+    assert code == 0
+    assert "Feature cache: 20 views" in printed
+    assert len(list(tmp_path.glob("cache/*/*.features"))) == 20
+    code, _, errors = blemish(*words, "--feature-cache-mb", "0.001")
+    assert code == 2
+    assert "allow more (feature_cache_mb)" in errors
+
+
 def test_fit_warns_when_the_rate_cannot_be_promised(blemish, photos, tmp_path):
     code, _, errors = blemish(
         "fit", "patchcore", "--preset", "tiny", "--data", photos, "-o", tmp_path / "a.blemish",

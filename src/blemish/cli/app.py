@@ -35,6 +35,9 @@ Settings = Annotated[
 Checkpoint = Annotated[
     Path | None, typer.Option(help="Folder that training is kept in, and gone on with from there.")
 ]
+FeatureCache = Annotated[
+    Path | None, typer.Option(help="Folder that features of frozen backbones are kept in.")
+]
 TRACKERS = ", ".join(blemish.TRACKERS)
 FalseAlarms = Annotated[
     str | None, typer.Option(help="Accepted share of good parts that are flagged, such as 1%.")
@@ -94,6 +97,8 @@ def fit(
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
     checkpoint: Checkpoint = None,
+    feature_cache: FeatureCache = None,
+    feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
     devices: Annotated[int, typer.Option(min=1, help="Devices that train together.")] = 1,
     track: Annotated[str, typer.Option(help=f"Also write curves to: {TRACKERS}.")] = "none",
     label: Annotated[str, typer.Option(help="What the tracker calls this run.")] = "",
@@ -105,6 +110,7 @@ def fit(
         detector = blemish.Detector(method, preset, **output.assignments(settings))
         run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
+        run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
         with progress_bar() as run.progress:
             detector.fit(opened, run)
         output.print_fitted(detector, detector.save(path))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features
+from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import average_neighbourhood, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
@@ -163,10 +164,10 @@ class PatchCore(Method):
     def _prepare(self) -> None:
         self._squares = np.einsum("ij,ij->i", self.bank_, self.bank_)
 
-    def _embed(self, x: Pixels) -> Features:
+    def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
-        side = self.options.neighbourhood
-        return join_grids([average_neighbourhood(m, side) for m in self._backbone(x)])
+        maps, side = (backbone or self._backbone)(x), self.options.neighbourhood
+        return join_grids([average_neighbourhood(m, side) for m in maps])
 
     def _largest_bank(self, channels: int) -> int:
         return int(self.options.bank_mb * 1e6 // (4 * channels))
@@ -175,10 +176,11 @@ class PatchCore(Method):
         """Compute the features of all images; keep as many patches as the memory allows."""
         candidates: _Candidates | None = None
         generator = np.random.default_rng(run.seed)
+        backbone = cached(self._backbone, samples, run)
         done = 0
         started = time.perf_counter()
         for batch in samples.batches(BATCH, keep=False):
-            features = self._embed(batch.x)
+            features = self._embed(batch.x, backbone)
             if candidates is None:
                 seconds = time.perf_counter() - started
                 candidates = self._plan(features, batch, len(samples), seconds, run)
