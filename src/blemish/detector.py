@@ -105,10 +105,9 @@ class Detector:
         geometry = self._geometry(everything)
         if len(folds) > 1:
             for learn, held_out in folds:
-                # Curves and checkpoints are those of the detector that stays.
-                pipeline, _ = self._learn(
-                    learn, geometry, replace(run, history={}, checkpoint=None)
-                )
+                # Curves, checkpoints and messages are those of the detector that stays.
+                aside = replace(run, history={}, checkpoint=None, say=lambda text: None)
+                pipeline, _ = self._learn(learn, geometry, aside)
                 calibrated += collect(builder, pipeline, held_out, run)
         pipeline, learned = self._learn(everything, geometry, run)
         if len(folds) == 1:

@@ -53,8 +53,8 @@ def test_fit_keeps_features_where_it_is_told(blemish, photos, tmp_path):
     )  # fmt: skip
     code, printed, _ = blemish(*words)
     assert code == 0
-    assert "Feature cache: 20 views" in printed
-    assert len(list(tmp_path.glob("cache/*/*.features"))) == 20
+    assert "Feature cache: 25 views" in printed
+    assert len(list(tmp_path.glob("cache/*/*.features"))) == 25
     code, _, errors = blemish(*words, "--feature-cache-mb", "0.001")
     assert code == 2
     assert "allow more (feature_cache_mb)" in errors
