@@ -36,6 +36,11 @@ ARMS = {
     "384 px, strides 8, 16, blur 3": {"image_size": "384", "blur": "3"},
     "512 px, strides 8, 16": {"image_size": "512", "blur": "8"},
     "512 px, strides 8, 16, blur 4": {"image_size": "512", "blur": "4"},
+    "512 px, strides 8, 16, blur 4, neighbourhood 1": {
+        "image_size": "512",
+        "blur": "4",
+        "neighbourhood": "1",
+    },
     "512 px, stride 16": {"image_size": "512", "blur": "4", "strides": "16", "coreset": "0.04"},
 }
 

@@ -105,10 +105,9 @@ class Detector:
         geometry = self._geometry(everything)
         if len(folds) > 1:
             for learn, held_out in folds:
-                # Curves and checkpoints are those of the detector that stays.
-                pipeline, _ = self._learn(
-                    learn, geometry, replace(run, history={}, checkpoint=None)
-                )
+                # Curves, checkpoints and messages are those of the detector that stays.
+                aside = replace(run, history={}, checkpoint=None, say=lambda text: None)
+                pipeline, _ = self._learn(learn, geometry, aside)
                 calibrated += collect(builder, pipeline, held_out, run)
         pipeline, learned = self._learn(everything, geometry, run)
         if len(folds) == 1:
@@ -227,9 +226,10 @@ class Detector:
         """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
         threshold, pixel_threshold = self.threshold, self.pixel_threshold
         defective = found.score > threshold
-        mask = (found.anomaly_map > pixel_threshold) & found.valid
-        if not defective:
-            mask = np.zeros_like(mask)
+        mask = np.zeros(found.valid.shape, bool)
+        if defective:
+            np.greater(found.anomaly_map, pixel_threshold, out=mask)
+            mask &= found.valid
         return Prediction(
             key=found.key,
             score=found.score,
