@@ -7,7 +7,7 @@ import torch
 from blemish.adaptive_blur import adaptive_radius, blur
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError
-from blemish.methods.aexad import AEXAD, AEXADOptions, _picture
+from blemish.methods.aexad import AEXAD, AEXADOptions
 from blemish.metrics.explained_image import explain
 from blemish.options import build
 from blemish.run import Run
@@ -99,13 +99,6 @@ def test_the_per_pixel_ratio_is_that_of_the_sums():
     heat, _ = judged(drawn, view, per_pixel=True, radius="none")
     expected = np.square(drawn - view).sum(axis=2) / np.square(2 - view).sum(axis=2)
     np.testing.assert_allclose(heat, expected, rtol=1e-4)
-
-
-def test_what_is_brighter_than_a_screen_shows_turns_red():
-    drawn = np.full((1, 3, 3), 0.5, np.float32)
-    drawn[0, 1] = 1.0
-    drawn[0, 2] = 2.0
-    np.testing.assert_allclose(_picture(drawn)[0], [[0.5] * 3, [1] * 3, [1, 0, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +197,21 @@ def test_every_variant_trains_and_predicts(options):
     found = fit(**options).predict(draw_defective(3))
     assert np.isfinite(found.score)
     assert np.isfinite(found.anomaly_map).all()
+
+
+def test_frozen_features_come_from_the_cache_on_disk_where_there_is_one(tmp_path):
+    data = plates(train=8, marked=2)
+
+    def scores(cache):
+        run = Run(feature_cache=cache)
+        return Detector("aexad", "tiny", **SHORT).fit(data, run).calibration.scores
+
+    first = scores(tmp_path / "cache")
+    files = sorted((tmp_path / "cache").rglob("*.features"))
+    assert len(files) >= 6
+    np.testing.assert_array_equal(scores(tmp_path / "cache"), first)
+    assert sorted((tmp_path / "cache").rglob("*.features")) == files
+    np.testing.assert_array_equal(scores(None), first)
 
 
 def test_masks_that_vanish_are_an_error_and_one_that_stays_is_enough():

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from blemish.nets.two_branch import (
     TwoBranchDecoder,
     fuse,
     gate,
+    shown,
 )
 
 
@@ -85,3 +87,10 @@ def test_only_a_head_without_ceiling_reaches_what_stands_for_a_defect():
         decoder = TwoBranchDecoder(head=head)
         nn.init.constant_(decoder.head[-1].bias, 3.0)
         assert (decoder(z).max() >= 2) == reaches
+
+
+def test_what_is_brighter_than_a_screen_shows_turns_red():
+    drawn = np.full((1, 3, 3), 0.5, np.float32)
+    drawn[0, 1] = 1.0
+    drawn[0, 2] = 2.0
+    np.testing.assert_allclose(shown(drawn)[0], [[0.5] * 3, [1] * 3, [1, 0, 0]], atol=1e-6)

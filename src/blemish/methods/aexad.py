@@ -7,8 +7,7 @@
 It learns from a few marked defects too: never rank it beside methods that saw none.
 
 Differs from [1], where [1] is silent or contradicts its program: see ``nets/two_branch.py`` (head),
-``adaptive_blur.py`` (short runs), ``augmentation/cut_paste.py`` (placement). Frozen features are
-computed once per image. Differs from [2]: ImageNet's normalisation, tokens from several blocks, a
+``adaptive_blur.py`` (short runs), ``augmentation/cut_paste.py`` (placement). Differs from [2]: ImageNet's normalisation, tokens from several blocks, a
 head that reaches 2, and what is called fine-tuned starts from pre-trained weights.
 """
 
@@ -18,6 +17,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from blemish import losses
 from blemish.adaptive_blur import RULES, Rule, heat_and_score
 from blemish.augmentation.cut_paste import PLACEMENTS, Pasting
-from blemish.backbones.base import Features
+from blemish.backbones.base import Backbone, Features
 from blemish.backbones.encoders import REGIMES, EncoderPlan, open_encoder, restore_encoder
 from blemish.backbones.feature_bank import FeatureBank
+from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.defect_pool import DefectPool, add_noise, make_pool
@@ -42,6 +43,7 @@ from blemish.nets.two_branch import (
     Drawer,
     TokenReduction,
     TwoBranchDecoder,
+    shown,
 )
 from blemish.options import option, to_json
 from blemish.samples import Batch, Samples
@@ -56,7 +58,6 @@ except ImportError as error:
 
 BACKBONES = {"cnn": "resnet50", "vit": "vit_base_patch16_224"}
 ADVICE = "backbone=filter_bank (preset small) needs none."
-RED = np.array([1.0, 0.0, 0.0], np.float32)
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,10 @@ class AEXAD(Method):
         count = sum(p.numel() for n in networks.values() for p in n.parameters() if p.requires_grad)
         own, more = len(pool.originals), len(pool.pasted)
         run.say(f"aexad: {count:,} trained parameters; {own} marked views, {more} pasted ones.")
-        bank = FeatureBank(self._encode, o.cache_mb if not o.noise else 0)
+        backbone = None
+        if self._arrays and not (o.fresh or o.noise):  # nothing of those would come again
+            backbone = cached(self.backbone_, samples, run)
+        bank = FeatureBank(partial(self._encode, backbone=backbone), 0 if o.noise else o.cache_mb)
         learner = Learner(
             networks,
             {"aexad": self._make_optimiser(networks)},
@@ -349,9 +353,11 @@ class AEXAD(Method):
         now.update("aexad", loss)
         return {"loss": loss}
 
-    def _encode(self, x: Pixels) -> Features:
+    def _encode(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to (B, h, w, C)."""
-        return join_grids(self.backbone_(x)) if self._arrays else self.encoder_.arrays(x)
+        if not self._arrays:
+            return self.encoder_.arrays(x)
+        return join_grids((backbone or self.backbone_)(x))
 
     @torch.inference_mode()
     def _draw(self, view: Pixels) -> Pixels:
@@ -374,7 +380,7 @@ class AEXAD(Method):
         normalised = np.minimum(per_channel, 1).astype(np.float32)
         rule: Rule = o.radius  # type: ignore[assignment]
         heat, score = heat_and_score(raw, normalised, valid, rule, o.score)
-        return heat, score, _picture(drawn)
+        return heat, score, shown(drawn)
 
     def _warn_of_head(self, samples: Samples, run: Run) -> None:
         drawn = self._draw(next(iter(samples.normals.batches(1))).x[0])
@@ -382,12 +388,6 @@ class AEXAD(Method):
             run.say("A colour is drawn as 0 everywhere: fit again with head=softplus.")
         if self.options.head == "sigmoid" and self.options.target == "value":
             run.say("head=sigmoid cannot reach target_value: bright defects become invisible.")
-
-
-def _picture(drawn: Pixels) -> Pixels:
-    """What was drawn, with values above 1, which no screen shows, turning red."""
-    beyond = np.clip(drawn.mean(axis=2, keepdims=True) - 1, 0, 1)
-    return np.asarray(np.clip(drawn, 0, 1) * (1 - beyond) + RED * beyond, np.float32)
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from blemish.errors import MissingExtraError
+from blemish.types import Pixels
 
 try:
     import torch
@@ -171,6 +174,13 @@ def fuse(learned: Tensor, gate: Tensor) -> Tensor:
     cells = learned.view(batch, channels, height // STRIDE, STRIDE, width // STRIDE, STRIDE)
     fused = cells * (1 + gate)[:, :, :, None, :, None]
     return fused.view(batch, channels, height, width)
+
+
+def shown(drawn: Pixels) -> Pixels:
+    """Drawn views (H, W, 3) as a screen can show them: what lies above 1 turns red."""
+    beyond = np.clip(drawn.mean(axis=2, keepdims=True) - 1, 0, 1)
+    red = np.array([1, 0, 0], np.float32)
+    return np.asarray(np.clip(drawn, 0, 1) * (1 - beyond) + red * beyond, np.float32)
 
 
 def _block(before: int, after: int, order: str, kernel: int) -> list[nn.Module]:
