@@ -6,9 +6,9 @@
 
 It learns from a few marked defects too: never rank it beside methods that saw none.
 
-Differs from [1], where [1] is silent or contradicts its program: see ``nets/two_branch.py`` (head),
-``adaptive_blur.py`` (short runs), ``augmentation/cut_paste.py`` (placement). Differs from [2]: ImageNet's normalisation, tokens from several blocks, a
-head that reaches 2, and what is called fine-tuned starts from pre-trained weights.
+Differs from [1], where [1] is silent: see ``nets/two_branch.py`` (head), ``adaptive_blur.py``
+(short runs), ``augmentation/cut_paste.py`` (placement). Differs from [2]: normalisation, tokens
+of several blocks, a head that reaches 2, and what is fine-tuned starts from pre-trained weights.
 """
 
 from __future__ import annotations
