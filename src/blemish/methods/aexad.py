@@ -169,7 +169,7 @@ class AEXAD(Method):
             "backbone": "filter_bank",
             "reduction": "single",
             "pastes": 5,
-            "epochs": 20,
+            "epochs": 14,
             "train_batch": 6,
             "learning_rate": 3e-3,
             "decay": 0.9,
