@@ -20,7 +20,7 @@ LAYERS = [
     {"resampling"},
     {"preprocess", "preparation"},
     {"augmentation", "samples"},
-    {"maps", "losses", "memory"},
+    {"adaptive_blur", "defect_pool", "maps", "losses", "memory"},
     {"backbones", "nets", "checkpoints", "devices"},
     {"training"},
     {"synthesis"},
