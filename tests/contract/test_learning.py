@@ -1,6 +1,7 @@
 """What fitting must do, and what it must leave alone, whatever the method."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from blemish import options
 from blemish.backbones.opening import open_backbone
 from blemish.datasets.base import DataSet
 from blemish.detector import Detector
-from blemish.errors import CapabilityError, DataError, NotFittedError
+from blemish.errors import CapabilityError, DataError, NotFittedError, OptionError
 from blemish.evaluation import evaluate
 from blemish.methods.base import Method
 from blemish.settings import Settings
@@ -115,6 +116,14 @@ def test_an_update_follows_the_data_or_is_refused(case, tmp_path):
     detector.update(DataSet("changed", (*kept, *good_records(4, 700))))
     train = DataSet("all", (*kept, *good_records(4, 700)))
     assert detector.seen == set(train.hashes.values())
+
+
+def test_a_foreign_detector_is_nothing_to_go_on_from(case):
+    foreign = SimpleNamespace(
+        pipeline=SimpleNamespace(method=Method(None)), settings=Settings(), learned=()
+    )
+    with pytest.raises((CapabilityError, OptionError), match=r"[Ll]eave init out"):
+        case.make().fit(case.data, init=foreign)
 
 
 def test_exporting_works_where_it_is_declared(case):

@@ -40,7 +40,7 @@ def test_the_backbone_stays_as_it_was():
     options = {"backbone": "resnet10t", "weights": "random", "strides": (8,)}
     method = learn(**options)
     fresh = make(**options)
-    fresh._open(Samples(DATA, Geometry((48, 48), multiple=8)))
+    fresh._prepare(Samples(DATA, Geometry((48, 48), multiple=8)), Run())
     for name, array in fresh.backbone_.state()[1].items():
         np.testing.assert_array_equal(method.backbone_.state()[1][name], array)
 

@@ -70,7 +70,7 @@ def _field(
 
 
 def _add(image: Image, noise: NDArray[np.float32]) -> Image:
-    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255), np.uint8)
 
 
 def _change(image: Image, changed: Image) -> float:

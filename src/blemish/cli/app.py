@@ -111,8 +111,9 @@ def fit(
         run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
+        start = blemish.Detector.load(init) if init else None
         with progress_bar() as run.progress:
-            detector.fit(opened, run)
+            detector.fit(opened, run, start)
         output.print_fitted(detector, detector.save(path))
 
 

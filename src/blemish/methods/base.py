@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.errors import CapabilityError
 from blemish.maps import Post
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
@@ -68,6 +69,18 @@ class Method:
     def post(self) -> Post:
         """Smoothing and pooling of the map."""
         return Post()
+
+    def start_from(self, other: Method) -> None:
+        """Begin with what another fitted method has learned; called before :meth:`learn`.
+
+        Raises:
+            CapabilityError: This method always starts anew.
+            OptionError: `other` does not fit; the message says what differs.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} starts anew: it cannot go on from another detector. Leave init "
+            "out."
+        )
 
     def learn(self, samples: Samples, run: Run) -> None:
         """Learn from the training samples; learned attributes end in an underscore."""
