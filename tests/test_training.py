@@ -361,3 +361,8 @@ def test_a_feed_gives_the_batches_in_place_of_views():
     first, second = ([x for batch in seen[i : i + 3] for x in batch] for i in (0, 3))
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
+
+
+def test_the_exponential_schedule_falls_after_each_epoch():
+    plan = Plan(epochs=4, batch=2, schedule="exponential", decay=0.5)
+    assert [plan.rate(step, 8) for step in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]

@@ -13,6 +13,8 @@ from blemish.errors import ImageError as ImageError
 from blemish.errors import OptionError as OptionError
 from blemish.evaluation import Evaluation as Evaluation
 from blemish.evaluation import evaluate as evaluate
+from blemish.explanation import Explanation as Explanation
+from blemish.explanation import explain as explain
 from blemish.files import write_atomically as write_atomically
 from blemish.images import is_image_name as is_image_name
 from blemish.images import read_image as read_image
@@ -24,6 +26,7 @@ from blemish.options import parse_assignments as parse_assignments
 from blemish.reporting.comparison_page import write_comparison as write_comparison
 from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
+from blemish.reporting.results import write_categories as write_categories
 from blemish.reporting.results import write_results as write_results
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run

@@ -18,17 +18,16 @@ import blemish
 from blemish import options, registry
 from blemish.calibration import Calibration, CalibrationBuilder, PixelRule, check_rate
 from blemish.datasets.base import DataSet
-from blemish.datasets.splits import calibration_split, cross_folds
 from blemish.errors import (
     CalibrationWarning,
     CapabilityError,
-    DataError,
     ModelFileError,
     NotFittedError,
     OptionError,
     UnknownNameError,
 )
 from blemish.fitted import Fitted, collect
+from blemish.folds import choose_folds, leave_out
 from blemish.images import read_image
 from blemish.maps import find_regions
 from blemish.methods.base import Method, Run
@@ -83,7 +82,7 @@ class Detector:
 
     # ------------------------------------------------------------------ learning
 
-    def fit(self, data: DataSet, run: Run | None = None) -> Detector:
+    def fit(self, data: DataSet, run: Run | None = None, init: Detector | None = None) -> Detector:
         """Learn from the training images of a data set and calibrate on held-out good ones.
 
         The test images of the data set are not looked at.
@@ -91,29 +90,35 @@ class Detector:
         Args:
             data: A data set with good training images.
             run: Progress and messages; seed, device and precision come from the settings.
+            init: A fitted detector to go on from, where the method can (ADTR+). Its seed is kept,
+                so that the same parts calibrate, and what it learned from calibrates nothing.
 
         Returns:
             The detector itself.
 
         Raises:
             DataError: Too few good images, or defective ones for a method that takes none.
-            OptionError: Several devices with ``calibration="cross"``.
+            OptionError: Several devices with ``calibration="cross"``, or `init` does not fit.
+            CapabilityError: The method cannot go on from another detector.
         """
+        if init is not None:
+            # Asked before any image is read, and again for the method that will learn.
+            self._method_class(self.options).start_from(init.pipeline.method)
+            self.settings = replace(self.settings, seed=init.settings.seed)
         run = self._make_run(run)
         builder, calibrated = CalibrationBuilder(), list[str]()
-        folds = self._folds(data)
-        if len(folds) > 1 and run.devices > 1:
-            raise OptionError("calibration=cross fits several times; use one device for it.")
+        folds = self._folds(data, run)
+        if init is not None:
+            folds = leave_out(folds, init.learned)
         everything = data.select("train") if len(folds) > 1 else folds[0][0]
         geometry = self._geometry(everything)
         if len(folds) > 1:
             for learn, held_out in folds:
-                # Curves and checkpoints are those of the detector that stays.
-                pipeline, _ = self._learn(
-                    learn, geometry, replace(run, history={}, checkpoint=None)
-                )
+                # Curves, checkpoints and messages are those of the detector that stays.
+                aside = replace(run, history={}, checkpoint=None, say=lambda text: None)
+                pipeline, _ = self._learn(learn, geometry, aside)
                 calibrated += collect(builder, pipeline, held_out, run)
-        pipeline, learned = self._learn(everything, geometry, run)
+        pipeline, learned = self._learn(everything, geometry, run, init)
         if len(folds) == 1:
             calibrated += collect(builder, pipeline, folds[0][1], run)
         self._keep(pipeline, data.name, learned, builder, calibrated, run)
@@ -127,29 +132,34 @@ class Detector:
         )
 
     def _learn(
-        self, data: DataSet, geometry: Geometry, run: Run
+        self, data: DataSet, geometry: Geometry, run: Run, init: Detector | None = None
     ) -> tuple[Pipeline, tuple[str, ...]]:
         """A method that has learned, and the digests of what it learned from."""
         method, samples = self._method_class(self.options), Samples(data, geometry)
+        if init is not None:
+            method.start_from(init.pipeline.method)
         method.learn(samples, run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
-        return pipeline, tuple(samples.digests)
+        learned = (*samples.digests, *(init.learned if init is not None else ()))
+        return pipeline, tuple(dict.fromkeys(learned))
 
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
 
-        The method must support it (PatchCore does). Calibration is done anew.
+        The method must support it (PatchCore does). Calibration is done anew; where that is cross
+        calibration, so is the fit.
 
         Raises:
             CapabilityError: The method can only be fitted again.
         """
         fitted = self._need_fit()
-        if self.settings.calibration == "cross":
-            raise CapabilityError("calibration=cross takes several fits; fit it again.")
         if self._method_class.update is Method.update:
             raise CapabilityError(f"{self.method_name} cannot be updated; fit it again.")
         run = self._make_run(run)
-        ((learn, calibrate),) = self._folds(data)
+        folds = self._folds(data, run)
+        if len(folds) > 1:
+            return self.fit(data, run)
+        ((learn, calibrate),) = folds
         known, present = set(fitted.learned), set(learn.hashes.values())
         new = tuple(r for r in learn if learn.hashes[r.key] not in known)
         removed = [digest for digest in fitted.learned if digest not in present]
@@ -165,26 +175,8 @@ class Detector:
         self._keep(pipeline, data.name, learned, builder, calibrated, run)
         return self
 
-    def _folds(self, data: DataSet) -> list[tuple[DataSet, DataSet]]:
-        """What to learn from and what to calibrate on; several pairs for calibration=cross."""
-        train = data.select("train")
-        defective = train.select(defective=True)
-        if self._method_class.supervision == "normal" and len(defective):
-            raise DataError(
-                f"{self.method_name} learns from good images only, but {len(defective)} training "
-                f"images are defective ({defective.records[0].key}, …). Move them to the test "
-                "split, or use a method that learns from defects."
-            )
-        own = self.settings
-        if own.calibration == "cross":
-            folds = cross_folds(train, own.folds, own.seed)
-        else:
-            folds = [calibration_split(train, own.calibration_share, own.seed)]
-        # Defects are only ever learned from; methods for normals have none here.
-        return [
-            (replace(learn, records=(*learn.records, *defective.records)), held_out)
-            for learn, held_out in folds
-        ]
+    def _folds(self, data: DataSet, run: Run) -> list[tuple[DataSet, DataSet]]:
+        return choose_folds(data, self.settings, self.method_name, self._method_class, run)
 
     def _make_run(self, run: Run | None) -> Run:
         run = run or Run()
@@ -246,9 +238,10 @@ class Detector:
         """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
         threshold, pixel_threshold = self.threshold, self.pixel_threshold
         defective = found.score > threshold
-        mask = (found.anomaly_map > pixel_threshold) & found.valid
-        if not defective:
-            mask = np.zeros_like(mask)
+        mask = np.zeros(found.valid.shape, bool)
+        if defective:
+            np.greater(found.anomaly_map, pixel_threshold, out=mask)
+            mask &= found.valid
         return Prediction(
             key=found.key,
             score=found.score,
@@ -305,6 +298,11 @@ class Detector:
         """Digests of all images that the method learned from or was calibrated on."""
         fitted = self._need_fit()
         return frozenset(fitted.learned) | frozenset(fitted.calibrated)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Digests of the images that the method learned from."""
+        return self._need_fit().learned
 
     @property
     def history(self) -> Mapping[str, list[float]]:

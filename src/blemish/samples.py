@@ -48,6 +48,7 @@ class Batch:
         defective: (B,) bool.
         keys: Key of the image of each view.
         digests: Digest of the image of each view.
+        numbers: Number of each view within its image.
     """
 
     x: Pixels
@@ -56,6 +57,7 @@ class Batch:
     defective: NDArray[np.bool_]
     keys: tuple[str, ...]
     digests: tuple[str, ...]
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Samples:
         return self._read(self.data.records[index])
 
     def __iter__(self) -> Iterator[Views]:
-        return read_ahead(self._read, self.data.records)
+        return read_ahead(self._read, self.data.records, ahead=self._ahead)
 
     @property
     def normals(self) -> Samples:
@@ -103,7 +105,8 @@ class Samples:
             keep: Keep the views in memory for the next time; a method that looks once needs none.
         """
         waiting: list[tuple[Views, int]] = []
-        for views in read_ahead(partial(self._read, keep=keep), self.data.records):
+        read = partial(self._read, keep=keep)
+        for views in read_ahead(read, self.data.records, ahead=self._ahead):
             for number in range(len(views.pixels)):
                 waiting.append((views, number))
                 if len(waiting) == size:
@@ -124,6 +127,11 @@ class Samples:
     def take(self, places: Sequence[tuple[int, int]]) -> Batch:
         """These views as one batch, such as a part of :attr:`places` in shuffled order."""
         return _batch([(self[image], number) for image, number in places])
+
+    @property
+    def _ahead(self) -> int:
+        # Images that are cut into tiles may be so large that only one fits into memory.
+        return 0 if self.geometry.tile else 4
 
     def _part(self, data: DataSet) -> Samples:
         return Samples(data, self.geometry, self.keep_bytes, self._kept, self._digests)
@@ -158,6 +166,7 @@ def _batch(items: Sequence[tuple[Views, int]]) -> Batch:
         defective=np.asarray([views.record.defective for views, _ in items]),
         keys=tuple(views.record.key for views, _ in items),
         digests=tuple(views.digest for views, _ in items),
+        numbers=tuple(number for _, number in items),
     )
 
 

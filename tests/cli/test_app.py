@@ -1,5 +1,6 @@
 """The command line as a user meets it: what is printed, written and returned."""
 
+import csv
 import json
 import shutil
 
@@ -17,7 +18,7 @@ def test_fit_writes_a_model_that_predicts(blemish, photos, tmp_path):
         "false_alarms=20%", "--set", "image_size=48x32",
     )  # fmt: skip
     assert code == 0
-    assert "Learned from 20 good images, calibrated on 5" in printed
+    assert "Learned from 25 images, calibrated on 25 good ones" in printed
     assert "bank" in printed, "the predicted memory is said before fitting"
     detector = Detector.load(out)
     assert detector.pipeline.geometry.size == (32, 48)
@@ -52,8 +53,8 @@ def test_fit_keeps_features_where_it_is_told(blemish, photos, tmp_path):
     )  # fmt: skip
     code, printed, _ = blemish(*words)
     assert code == 0
-    assert "Feature cache: 20 views" in printed
-    assert len(list(tmp_path.glob("cache/*/*.features"))) == 20
+    assert "Feature cache: 25 views" in printed
+    assert len(list(tmp_path.glob("cache/*/*.features"))) == 25
     code, _, errors = blemish(*words, "--feature-cache-mb", "0.001")
     assert code == 2
     assert "allow more (feature_cache_mb)" in errors
@@ -71,7 +72,7 @@ def test_fit_warns_when_the_rate_cannot_be_promised(blemish, photos, tmp_path):
 def test_predict_says_where_and_how_sure(blemish, photos, model):
     code, printed, _ = blemish("predict", model, photos / "test/blob/00.png")
     assert code == 0
-    assert printed.startswith("DEFECTIVE p = 0.167")
+    assert printed.startswith("DEFECTIVE p = 0.0385")
     assert "px at" in printed
 
 
@@ -167,7 +168,7 @@ def test_list_shows_methods_data_sets_backbones_and_options(blemish):
     assert "patchcore" in json.loads(blemish("list", "--json")[1])["methods"]
 
 
-def test_category_all_writes_one_file_for_each(blemish, photos, tmp_path):
+def test_category_all_gives_a_model_and_a_result_for_each_and_their_mean(blemish, photos, tmp_path):
     for name in ("screw", "nut"):
         shutil.copytree(photos, tmp_path / "sets" / name)
     code, _, errors = blemish(
@@ -176,6 +177,20 @@ def test_category_all_writes_one_file_for_each(blemish, photos, tmp_path):
     )  # fmt: skip
     assert code == 0, errors
     assert {p.name for p in tmp_path.glob("*.blemish")} == {"m-screw.blemish", "m-nut.blemish"}
+    code, printed, errors = blemish(
+        "evaluate", tmp_path / "m.blemish", "--data", f"mvtec_ad:{tmp_path / 'sets'}",
+        "--category", "all", "-o", tmp_path / "results",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "categories.csv" in printed
+    rows = list(csv.DictReader((tmp_path / "results/categories.csv").read_text().splitlines()))
+    assert [row["category"] for row in rows] == ["nut", "screw", "mean"]
+    for row in rows[:2]:
+        own = json.loads((tmp_path / "results" / row["category"] / "metrics.json").read_text())
+        assert float(row["image_auroc"]) == own["figures"]["image_auroc"]["value"]
+    assert float(rows[2]["aupro_0.30"]) == pytest.approx(
+        (float(rows[0]["aupro_0.30"]) + float(rows[1]["aupro_0.30"])) / 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,3 +243,37 @@ def test_compare_prints_paired_differences_and_writes_a_page(blemish, photos, mo
     assert "better on 50%" in printed
     assert json.loads((tmp_path / "c/comparison.json").read_text("utf-8"))["shares_won"]
     assert (tmp_path / "c/comparison.html").exists()
+
+
+def test_explain_says_which_region_counts_how_much(blemish, photos, model, json_lines):
+    for rule in ("calibrated", "local", "image", "class"):
+        code, printed, _ = blemish("explain", model, photos / "test/blob/00.png", "--rule", rule)
+        assert code == 0
+        assert "of the map." in printed
+    code, printed, _ = blemish("explain", model, photos / "test/blob/00.png", "--json")
+    (found,) = json_lines(printed)
+    assert sum(r["share"] for r in found["explanation"]["regions"]) == pytest.approx(1)
+    code, _, errors = blemish("explain", model, photos / "test/blob/00.png", "--rule", "globe")
+    assert code == 2
+    assert "threshold rule" in errors
+
+
+def test_few_defects_are_learned_from_and_the_same_draw_is_asked_for(blemish, photos, tmp_path):
+    pytest.importorskip("lightning")
+    out, words = tmp_path / "part.blemish", ("--data", photos, "--data-set", "few_defects=2")
+    code, _, errors = blemish("fit", "aexad", "--preset", "tiny", "--data", photos, "-o", out)
+    assert code == 2
+    assert "few_defects=3, or use patchcore" in errors
+    code, printed, _ = blemish(
+        "fit", "aexad", "--preset", "tiny", *words, "-o", out, "--set", "epochs=1",
+        "--set", "false_alarms=30%", "--set", "calibration=split",
+    )  # fmt: skip
+    assert code == 0
+    assert "2 marked views" in printed
+    code, _, _ = blemish("evaluate", out, *words, "-o", tmp_path / "same")
+    assert code == 0
+    assert "reconstruction" in (tmp_path / "same/report.html").read_text("utf-8")
+    assert "few_defects=2, draw 0" in (tmp_path / "same/report.html").read_text("utf-8")
+    code, _, errors = blemish("evaluate", out, "--data", photos, "-o", tmp_path / "other")
+    assert code == 2
+    assert "the same few_defects and draw" in errors

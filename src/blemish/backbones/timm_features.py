@@ -55,10 +55,10 @@ class TimmFeatures:
         """Open by timm name; see :func:`blemish.backbones.opening.open_backbone`."""
         strides = strides or DEFAULT_STRIDES
         weights = need_weights(name, weights)
-        arguments = _creation_arguments(weights)
+        arguments = creation_arguments(weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = _create(name, strides, weights == "download", arguments)
+            network = create_network(name, strides, weights == "download", arguments)
         if weights not in {"download", "random"}:
             load_weights(network, name, read_weights(Path(weights)), weights)
         header = {"kind": "timm_features", "name": name, "strides": list(strides)}
@@ -69,7 +69,7 @@ class TimmFeatures:
         """Open again from a header and arrays."""
         strides = tuple(int(s) for s in header["strides"])
         with torch.random.fork_rng(devices=[]):
-            network = _create(header["name"], strides, False, header["arguments"])
+            network = create_network(header["name"], strides, False, header["arguments"])
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         network.load_state_dict(tensors, strict=True)
         return cls(network, dict(header), strides)
@@ -96,9 +96,10 @@ class TimmFeatures:
         ]
 
 
-def _create(
+def create_network(
     name: str, strides: tuple[int, ...], pretrained: bool, arguments: Mapping[str, Any]
 ) -> Any:
+    """A timm network that gives feature maps, cut off after the last one; weights are random."""
     if not timm.is_model(name):
         raise UnknownNameError("backbone (timm model)", name, timm.list_models())
     create = timm.create_model
@@ -173,7 +174,7 @@ def _fold(norm: Any, convolution: Any) -> None:
     norm.forward = activation.forward
 
 
-def _creation_arguments(weights: str) -> dict[str, Any]:
+def creation_arguments(weights: str) -> dict[str, Any]:
     """What the weights say of themselves: converted TensorFlow weights need its padding."""
     if not weights.endswith(".safetensors") or not Path(weights).is_file():
         return {}

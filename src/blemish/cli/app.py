@@ -27,7 +27,7 @@ DataSet = Annotated[
     list[str] | None, typer.Option("--data-set", help="Option of the data set, key=value.")
 ]
 Category = Annotated[
-    str | None, typer.Option(help="Category of the data set, or all: one model file for each.")
+    str | None, typer.Option(help="Category of the data set; all = each in turn (fit, evaluate).")
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Option of the method or detector, key=value.")
@@ -96,6 +96,9 @@ def fit(
     category: Category = None,
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Model file to go on from, where the method can.")
+    ] = None,
     checkpoint: Checkpoint = None,
     feature_cache: FeatureCache = None,
     feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
@@ -111,8 +114,9 @@ def fit(
         run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
+        start = blemish.Detector.load(init) if init else None
         with progress_bar() as run.progress:
-            detector.fit(opened, run)
+            detector.fit(opened, run, start)
         output.print_fitted(detector, detector.save(path))
 
 
@@ -160,6 +164,26 @@ def predict(
     raise typer.Exit(2 if errors else int(fail and found))
 
 
+@app.command("explain")
+def explain(
+    model: Model,
+    image: Annotated[Path, typer.Argument(help="One image.")],
+    rule: Annotated[
+        str, typer.Option(help="Threshold: calibrated, local, image or class.")
+    ] = "calibrated",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which regions of an image carry which share of what was found."""
+    detector = blemish.Detector.load(model)
+    prediction = detector.predict(image)
+    found = blemish.explain(detector, prediction, rule)
+    if as_json:
+        print(json.dumps({**prediction.to_json(), "explanation": found.to_json()}))
+        return
+    output.print_prediction(prediction, as_json=False)
+    print(found.text())
+
+
 @app.command("evaluate")
 def evaluate(
     model: Model,
@@ -174,15 +198,26 @@ def evaluate(
     ] = False,
     false_alarms: FalseAlarms = None,
 ) -> None:
-    """Score the test images of a data set: metrics.json, metrics.csv, report.html."""
-    opened = blemish.open_dataset(data, category=category, **output.assignments(data_set))
-    detector = output.load(model, false_alarms)
-    save = output.MapWriter(opened, out, maps, overlays)
-    with progress_bar() as progress:
-        evaluation = blemish.evaluate(
-            detector, opened, progress=progress, on_prediction=save, per_image=per_image
-        )
-    output.write_evaluation(evaluation, out, output.command_line())
+    """Score the test images of a data set: metrics.json, metrics.csv, report.html.
+
+    With --category all: one folder of these per category, by the model files that
+    `fit --category all` wrote, and categories.csv with their mean.
+    """
+    given = output.assignments(data_set)
+    figures = {}
+    for name, path in output.each_category(data, category, model, given):
+        opened = blemish.open_dataset(data, category=name, **given)
+        detector = output.load(path, false_alarms)
+        folder = out / name if category == "all" and name else out
+        save = output.MapWriter(opened, folder, maps, overlays)
+        with progress_bar() as progress:
+            evaluation = blemish.evaluate(
+                detector, opened, progress=progress, on_prediction=save, per_image=per_image
+            )
+        output.write_evaluation(evaluation, folder, output.command_line())
+        figures[name or ""] = evaluation.figures
+    if category == "all":
+        output.write_categories(figures, out)
 
 
 @app.command("compare")
