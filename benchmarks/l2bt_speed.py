@@ -122,15 +122,15 @@ def training_busy():
     global now
     now = time.process_time
     torch.set_num_threads(1)
-    return time_training("training_busy", few=8, peer_steps=8, our_epochs=20)
+    return time_training("training_busy", few=4, peer_steps=3, our_epochs=16)
 
 
 def time_training(what, few, peer_steps, our_epochs):
     samples = Samples(noise(few), Geometry((SIDE, SIDE), multiple=14))
     tokens, network = plain_teacher(TEACHER, (7, 11), SIDE)
-    peer = [seconds for _, seconds in published_loop(tokens, network, samples, peer_steps)][2:]
+    peer = [seconds for _, seconds in published_loop(tokens, network, samples, peer_steps)][1:]
     x = torch.rand(BATCH, 3, SIDE, SIDE)
-    alone = clock(lambda: tokens(x), 3) / BATCH
+    alone = clock(lambda: tokens(x), 1) / BATCH
     method = L2BT(L2BTOptions(weights="random", epochs=our_epochs, train_batch=BATCH))
     assert method.multiple == 14  # opens the teacher: reading weights is no part of training
     watch = Watch()
@@ -162,7 +162,7 @@ def time_training(what, few, peer_steps, our_epochs):
         "at least 12, aim 20",
         {"images": IMAGES, "side": SIDE, "epochs": EPOCHS, "batch": BATCH},
         [
-            f"Measured: {peer_steps - 2} steps of the peer after 2 to warm up, the fill of {few} "
+            f"Measured: {peer_steps - 1} steps of the peer after one to warm up, the fill of {few} "
             f"images, {len(steps)} of our steps; the rest is extrapolated.",
             f"{torch.get_num_threads()} threads, {now.__name__}; all in float32; bfloat16 units: "
             f"{has_bf16(torch.device('cpu'))}.",
