@@ -66,6 +66,24 @@ def smooth(anomaly_map: Map, valid: Mask | None, post: Post) -> Map:
     return np.where(valid, filtered / np.maximum(weight, 1e-6), 0).astype(np.float32)
 
 
+def smooth_axis(matrix: NDArray[np.float32], post: Post) -> NDArray[np.float32]:
+    """Put the filters of `post` behind a linear map along one axis.
+
+    All filters are linear and separable, so what brings a small map to a large image can blur it on
+    the way: ``smooth(R @ m @ C.T)`` is ``smooth_axis(R) @ m @ smooth_axis(C).T``.
+
+    Args:
+        matrix: (n_out, n_in) float32.
+        post: The steps; only where every pixel is valid.
+    """
+    values = matrix.astype(np.float64)
+    if post.blur:
+        values = ndimage.gaussian_filter1d(values, post.blur, axis=0, mode="nearest")
+    for width in post.boxes:
+        values = ndimage.uniform_filter1d(values, width, axis=0, mode="constant")
+    return values.astype(np.float32)
+
+
 def pool_score(anomaly_map: Map, valid: Mask | None, post: Post) -> float:
     """Pool the valid pixels of a map to one score, as `post` says."""
     if post.pool == "mean_pool":

@@ -188,6 +188,14 @@ class Geometry:
             valid &= np.asarray(roi.resize(size, Pillow.Resampling.NEAREST)) >= 128
         return valid
 
+    def is_whole(self, layout: Layout) -> bool:
+        """Whether an image is one view without crop and region of interest.
+
+        Then every pixel is valid, and the way back needs no detour over the canvas.
+        """
+        whole = layout.box == (0, 0, layout.image_shape[1], layout.image_shape[0])
+        return whole and self.roi is None and len(layout.views) == 1
+
     def to_canvas(self, maps: NDArray[np.float32], layout: Layout) -> Map:
         """Bring the maps of the views, on any grid, to the canvas.
 

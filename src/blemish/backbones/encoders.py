@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Features
-from blemish.backbones.timm_features import create_network, creation_arguments, load_weights
+from blemish.backbones.timm_features import create_network, creation_arguments
+from blemish.backbones.weights import load_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
 from blemish.types import Pixels
 
@@ -147,7 +148,7 @@ def open_encoder(plan: EncoderPlan, regime: str, weights: str | None, advice: st
         own = encoder.network.state_dict()
         encoder.network.load_state_dict({**own, **_known(pretrained.state_dict(), own)})
     elif source != "random":
-        load_weights(encoder.network, plan.name, Path(source))
+        load_weights(encoder.network, plan.name, read_weights(Path(source)), source)
     choose_trained(encoder, regime)
     return encoder
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Arrays, Features
+from blemish.backbones.weights import load_weights, need_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
 from blemish.types import Pixels
 
@@ -21,7 +22,6 @@ try:
     import timm
     import torch
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
 except ImportError as error:
     raise MissingExtraError("A timm backbone", "train") from error
 
@@ -54,18 +54,13 @@ class TimmFeatures:
     def open(cls, name: str, weights: str | None, strides: tuple[int, ...]) -> TimmFeatures:
         """Open by timm name; see :func:`blemish.backbones.opening.open_backbone`."""
         strides = strides or DEFAULT_STRIDES
-        if weights is None:
-            raise OptionError(
-                f"The backbone {name} needs weights=FILE (a local .safetensors or .pth), "
-                "weights=download to let timm fetch its own, or weights=random; "
-                "backbone=filter_bank needs none."
-            )
+        weights = need_weights(name, weights)
         arguments = creation_arguments(weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = create_network(name, strides, weights == "download", arguments)
         if weights not in {"download", "random"}:
-            load_weights(network, name, Path(weights))
+            load_weights(network, name, read_weights(Path(weights)), weights)
         header = {"kind": "timm_features", "name": name, "strides": list(strides)}
         return cls(network, {**header, "arguments": arguments}, strides)
 
@@ -193,45 +188,3 @@ def creation_arguments(weights: str) -> dict[str, Any]:
         if 'pad_type="same"' in json.dumps(metadata).replace('\\"', '"')
         else {}
     )
-
-
-def load_weights(network: Any, name: str, path: Path) -> None:
-    """Fill a network from a local file, which may hold more than is needed but not less.
-
-    Raises:
-        OptionError: No such file, or its weights are missing or do not fit.
-    """
-    tensors = _read_weights(path)
-    # Counters of training steps are not weights; many files leave them out.
-    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("batches_tracked")}
-    missing = sorted(set(wanted) - set(tensors))
-    if missing:
-        raise OptionError(
-            f"{path} lacks {len(missing)} of the {len(wanted)} weights that {name} needs at these "
-            f"strides, the first is {missing[0]}. Ask for other strides, or use other weights."
-        )
-    wrong = [k for k in wanted if tensors[k].shape != wanted[k].shape]
-    if wrong:
-        raise OptionError(
-            f"{path} does not fit {name}: {wrong[0]} has the shape {tuple(tensors[wrong[0]].shape)}"
-            f", {tuple(wanted[wrong[0]].shape)} is needed."
-        )
-    network.load_state_dict({**network.state_dict(), **{k: tensors[k] for k in wanted}})
-
-
-def _read_weights(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise OptionError(f"There is no weights file {path}.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        tensors: Mapping[str, Any] = content.get("state_dict", content.get("model", content))
-    except Exception as error:  # a damaged or hostile .pth file can raise anything
-        reason = str(error).partition("\n")[0]
-        raise OptionError(
-            f"{path} holds no weights, is truncated, or would run code ({reason}). Save the plain "
-            "weights again, best as .safetensors."
-        ) from error
-    # What else a training run may have stored beside them is not of interest.
-    return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
