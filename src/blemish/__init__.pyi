@@ -13,6 +13,8 @@ from blemish.errors import ImageError as ImageError
 from blemish.errors import OptionError as OptionError
 from blemish.evaluation import Evaluation as Evaluation
 from blemish.evaluation import evaluate as evaluate
+from blemish.exporting.export import Export as Export
+from blemish.exporting.export import export_onnx as export_onnx
 from blemish.files import write_atomically as write_atomically
 from blemish.images import is_image_name as is_image_name
 from blemish.images import read_image as read_image

@@ -28,7 +28,7 @@ from blemish.errors import (
     OptionError,
     UnknownNameError,
 )
-from blemish.fitted import Fitted, collect
+from blemish.fitted import Fitted, Paths, collect, recorded_paths
 from blemish.images import read_image
 from blemish.maps import find_regions
 from blemish.methods.base import Method, Run
@@ -116,7 +116,8 @@ class Detector:
         pipeline, learned = self._learn(everything, geometry, run)
         if len(folds) == 1:
             calibrated += collect(builder, pipeline, folds[0][1], run)
-        self._keep(pipeline, data.name, learned, builder, calibrated, run)
+        paths = recorded_paths([held_out for _, held_out in folds], calibrated)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
         return self
 
     def _geometry(self, data: DataSet) -> Geometry:
@@ -162,7 +163,8 @@ class Detector:
         learned = (*kept, *samples.digests)
         builder = CalibrationBuilder()
         calibrated = collect(builder, pipeline, calibrate, run)
-        self._keep(pipeline, data.name, learned, builder, calibrated, run)
+        paths = recorded_paths([calibrate], calibrated)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
         return self
 
     def _folds(self, data: DataSet) -> list[tuple[DataSet, DataSet]]:
@@ -200,10 +202,11 @@ class Detector:
         builder: CalibrationBuilder,
         calibrated: list[str],
         run: Run,
+        paths: Paths,
     ) -> None:
         card = {"name": name, "learned": len(learned), "calibration": len(calibrated)}
         self._fitted = Fitted(
-            pipeline, builder.build(), learned, tuple(calibrated), card, dict(run.history)
+            pipeline, builder.build(), learned, tuple(calibrated), card, dict(run.history), paths
         )
         self._warn_of_promise()
 
@@ -324,6 +327,8 @@ class Detector:
             "decision": {
                 "false_alarms": self.false_alarms,
                 "pixel_false_alarms": self.pixel_false_alarms,
+                "threshold": self.threshold,
+                "pixel_threshold": self.pixel_threshold,
             },
             "versions": {"blemish": blemish.__version__, "python": platform.python_version()},
         }
@@ -353,13 +358,18 @@ class Detector:
     def save(self, path: str | Path) -> Path:
         """Write everything into one file, by custom named ``*.blemish``.
 
+        A detector that came from an exported ``*.onnx`` file can be saved as one again.
+
         Raises:
             NotFittedError: There is nothing to save yet.
             ModelFileError: The file cannot be written; an old one is left as it was.
         """
-        fitted = self._need_fit()
-        write_model_file(path, fitted.to_file(self.card()))
+        write_model_file(path, self.content())
         return Path(path)
+
+    def content(self) -> ModelFile:
+        """Header and arrays, as :meth:`save` writes them."""
+        return self._need_fit().to_file(self.card())
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:

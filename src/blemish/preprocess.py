@@ -21,9 +21,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 from PIL import Image as Pillow
 
 from blemish.errors import DataError, OptionError
+from blemish.graphs import Graph
 from blemish.resampling import Span, blend_matrices, linear_matrix, spans
 from blemish.types import Image, Map, Mask
 
@@ -298,6 +300,18 @@ def cell_valid(valid: Mask, grid: tuple[int, ...]) -> Mask:
     columns = [slice(*_cell_range(j, grid[1], width)) for j in range(grid[1])]
     by_row = np.stack([valid[r].any(axis=0) for r in rows])
     return np.stack([by_row[:, c].any(axis=1) for c in columns], axis=1)
+
+
+def add_cell_valid(graph: Graph, valid: str, size: tuple[int, int], grid: tuple[int, int]) -> str:
+    """Add :func:`cell_valid` to a graph: (B, H, W) bool to (B, gh, gw) bool."""
+    touched = []
+    for pixels, cells in zip(size, grid, strict=True):
+        matrix = np.zeros((cells, pixels), np.float32)
+        for i in range(cells):
+            matrix[i, slice(*_cell_range(i, cells, pixels))] = 1
+        touched.append(matrix)
+    counted = graph.between(graph.add("Cast", valid, to=TensorProto.FLOAT), *touched)
+    return graph.add("Greater", counted, graph.floats(0.5))
 
 
 def _pixel_range(low: float, high: float, n: int) -> tuple[int, int]:

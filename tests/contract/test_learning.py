@@ -11,6 +11,7 @@ from blemish.datasets.base import DataSet
 from blemish.detector import Detector
 from blemish.errors import CapabilityError, DataError, NotFittedError
 from blemish.evaluation import evaluate
+from blemish.exporting.export import export_onnx
 from blemish.methods.base import Method
 from blemish.settings import Settings
 from drawn import defective_records, good_records
@@ -117,5 +118,17 @@ def test_an_update_follows_the_data_or_is_refused(case, tmp_path):
     assert detector.seen == set(train.hashes.values())
 
 
-def test_exporting_works_where_it_is_declared(case):
-    pytest.importorskip("blemish.exporting", reason="exporting does not exist yet")
+def test_exporting_works_where_it_is_declared_and_is_refused_elsewhere(case, tmp_path):
+    path = tmp_path / "part.onnx"
+    if not case.method.exportable:
+        with pytest.raises(CapabilityError, match=r"cannot be exported|is an exported file"):
+            export_onnx(case.detector, path)
+        assert list(tmp_path.iterdir()) == []
+        return
+    done = export_onnx(case.detector, path, data=case.data.select("test"))
+    assert done.parity.map < 1e-4
+    assert done.parity.flipped == 0
+    again = Detector.load(path)
+    np.testing.assert_allclose(case.scores_of(again), case.scores, rtol=1e-4)
+    assert again.threshold == case.detector.threshold
+    assert again.seen == case.detector.seen

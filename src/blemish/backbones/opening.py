@@ -9,7 +9,9 @@ from blemish import registry
 from blemish.backbones.base import Arrays, Backbone
 
 
-def open_backbone(name: str, weights: str | None, strides: tuple[int, ...]) -> Backbone:
+def open_backbone(
+    name: str, weights: str | None, strides: tuple[int, ...], margin: int = 2
+) -> Backbone:
     """Open a backbone.
 
     Args:
@@ -17,6 +19,7 @@ def open_backbone(name: str, weights: str | None, strides: tuple[int, ...]) -> B
         weights: A local .safetensors or .pth file; ``"random"`` (seeded, for timing);
             ``"download"`` to let timm fetch its own. None for a backbone without weights.
         strides: Which feature maps; empty = the backbone's default.
+        margin: Cells by which the image is continued beyond its border before a network sees it.
 
     Raises:
         OptionError: No such stride, or weights are missing or do not fit.
@@ -25,7 +28,7 @@ def open_backbone(name: str, weights: str | None, strides: tuple[int, ...]) -> B
     if name in registry.names("backbones"):
         return cast(Backbone, registry.get("backbones", name).open(name, weights, strides))
     timm_features = registry.get("backbones", "timm_features")
-    return cast(Backbone, timm_features.open(name, weights, strides))
+    return cast(Backbone, timm_features.open(name, weights, strides, margin))
 
 
 def restore_backbone(header: Mapping[str, Any], arrays: Arrays) -> Backbone:

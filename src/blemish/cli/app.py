@@ -196,6 +196,32 @@ def compare(
     output.write_comparison(comparison, out)
 
 
+@app.command("export")
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Argument(help="ONNX file to write, named *.onnx.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Compare on these images, not on recorded ones.")
+    ] = None,
+    data_set: DataSet = None,
+    category: Category = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 (stored) or int8 (network).")] = "fp32",
+    standalone: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT: fold everything in for images of this size.")
+    ] = None,
+) -> None:
+    """Write a model as ONNX, unless the file gives other answers than the model."""
+    opened = output.open_optional(data, category, data_set)
+    size = None if standalone is None else output.size(standalone)
+    detector = blemish.Detector.load(model)
+    with progress_bar() as progress:
+        run = blemish.Run(progress=progress)
+        done = blemish.export_onnx(
+            detector, out, data=opened, precision=precision, image_size=size, run=run
+        )
+    output.print_export(done)
+
+
 @app.command("threshold")
 def threshold(
     model: Model,

@@ -48,6 +48,31 @@ def load(model: Path, false_alarms: str | None) -> blemish.Detector:
     return detector
 
 
+def size(text: str) -> tuple[int, int]:
+    """(height, width) of ``WIDTHxHEIGHT``."""
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise blemish.OptionError(f"{text!r} is not WIDTHxHEIGHT, such as 1280x960.")
+    return int(height), int(width)
+
+
+def open_optional(
+    data: str | None, category: str | None, data_set: list[str] | None
+) -> blemish.DataSet | None:
+    """Open a data set where one is named."""
+    if data is None:
+        return None
+    return blemish.open_dataset(data, category=category, **assignments(data_set))
+
+
+def print_export(done: blemish.Export) -> None:
+    """Say what was compared and how far the answers are apart."""
+    print(
+        f"{done.parity.table()}\nCompared on {done.images}, one by one and in a batch.\n"
+        f"Wrote {done.path} ({done.path.stat().st_size / 1e6:.1f} MB)."
+    )
+
+
 def each_category(
     data: str, category: str | None, out: Path, options: Mapping[str, Any]
 ) -> Iterator[tuple[str | None, Path]]:
