@@ -68,5 +68,7 @@ def add_network(graph: Graph, network: Any, x: str, shape: tuple[int, ...]) -> l
         ) from error
     finally:
         logging.disable(level)
+    if program is None:
+        raise CapabilityError(f"torch wrote nothing for {type(network).__name__}.")
     prefix = f"network_{len(graph.nodes)}_"
     return graph.include(program.model_proto, {"x": x}, prefix)

@@ -57,9 +57,10 @@ def pack(graph: bytes, header: Mapping[str, Any], arrays: Mapping[str, NDArray[A
         ARRAYS: base64.b64encode(save(dict(arrays))).decode(),
     }
     entries[DIGEST] = digest(graph, entries)
-    tail = ModelProto(
+    tail_model = ModelProto(
         metadata_props=[StringStringEntryProto(key=k, value=v) for k, v in entries.items()]
-    ).SerializeToString()
+    )
+    tail: bytes = tail_model.SerializeToString()
     if len(graph) + len(tail) > LARGEST:
         raise ModelFileError(
             f"The exported file would have {(len(graph) + len(tail)) / 1e9:.1f} GB, an ONNX file "
@@ -196,8 +197,6 @@ def _in_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto
         yield from (attribute.t, *attribute.tensors)
         for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
             yield from (sparse.values, sparse.indices)
-        # Reading a field that is not there gives an empty message, whose graph is empty too.
-        for inner in (
-            (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ()
-        ):
-            yield from _tensors(inner)
+        inner = [attribute.g] if attribute.HasField("g") else []
+        for graph in (*inner, *attribute.graphs):
+            yield from _tensors(graph)

@@ -71,8 +71,8 @@ class TimmFeatures:
             network = _create(name, strides, weights == "download", arguments)
         if weights not in {"download", "random"}:
             _load_weights(network, name, Path(weights))
-        header = {"kind": "timm_features", "name": name, "strides": list(strides)}
-        header |= {"margin": margin}
+        header: dict[str, Any] = {"kind": "timm_features", "name": name, "margin": margin}
+        header["strides"] = list(strides)
         return cls(network, {**header, "arguments": arguments}, strides)
 
     @classmethod

@@ -116,7 +116,7 @@ def compare(
     """
     images, run = list(images), run or Run()
     pairs = []
-    batched = exported.predict(images)
+    batched = exported.predict_each(images)
     for done, (image, together) in enumerate(zip(images, batched, strict=True), start=1):
         expected = reference.predict(image)
         pairs += [(expected, exported.predict(image)), (expected, together)]

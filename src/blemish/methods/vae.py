@@ -331,8 +331,8 @@ class _Drawer(torch.nn.Module):
         deviation = (0.5 * log_variance).exp()
         # One code per draw, (B, D, latent), drawn as if they were more images.
         codes = mean[:, None] + deviation[:, None] * self.noise
-        drawn = self.network.decode(codes.flatten(0, 1))
-        return drawn.unflatten(0, (-1, len(self.noise))).mean(dim=1)
+        drawn = self.network.decode(codes.flatten(0, 1))  # (B · D, 3, H, W)
+        return drawn.reshape(-1, len(self.noise), *drawn.shape[1:]).mean(dim=1)
 
 
 def _hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
