@@ -118,6 +118,8 @@ def _split(content: bytes, path: Path) -> tuple[bytes, dict[str, str]]:
                     raise ModelFileError(f"{path} has something behind its metadata. {AGAIN}")
                 continue
             entry = StringStringEntryProto.FromString(bytes(body))
+            if not (isinstance(entry.key, str) and isinstance(entry.value, str)):
+                raise ValueError("metadata that is no text")  # bytes, where it is not UTF-8
             if entry.key in entries:
                 raise ModelFileError(f"{path} has the metadata {entry.key!r} twice. {AGAIN}")
             entries[entry.key] = entry.value
