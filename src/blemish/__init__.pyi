@@ -6,6 +6,8 @@ from blemish.datasets.checking import check_dataset as check_dataset
 from blemish.datasets.opening import list_categories as list_categories
 from blemish.datasets.opening import open_dataset as open_dataset
 from blemish.detector import Detector as Detector
+from blemish.doctor import examination_text as examination_text
+from blemish.doctor import examine as examine
 from blemish.errors import BlemishError as BlemishError
 from blemish.errors import CalibrationWarning as CalibrationWarning
 from blemish.errors import DataError as DataError
@@ -16,10 +18,15 @@ from blemish.evaluation import evaluate as evaluate
 from blemish.exporting.export import Export as Export
 from blemish.exporting.export import export_onnx as export_onnx
 from blemish.files import write_atomically as write_atomically
+from blemish.hot_folder import HotFolder as HotFolder
+from blemish.hot_folder import watch as watch
 from blemish.images import is_image_name as is_image_name
 from blemish.images import read_image as read_image
 from blemish.images import write_png as write_png
 from blemish.images import write_tiff as write_tiff
+from blemish.inspection import Inspection as Inspection
+from blemish.inspection import Tally as Tally
+from blemish.inspection import identity as identity
 from blemish.listing import describe_everything as describe_everything
 from blemish.metrics.figure import Figure as Figure
 from blemish.options import parse_assignments as parse_assignments
@@ -27,6 +34,8 @@ from blemish.reporting.comparison_page import write_comparison as write_comparis
 from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
 from blemish.reporting.results import write_results as write_results
+from blemish.result_files import RESULT_COLUMNS as RESULT_COLUMNS
+from blemish.result_files import line_of as line_of
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
 from blemish.tracking import TRACKERS as TRACKERS

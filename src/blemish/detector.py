@@ -6,7 +6,7 @@ import copy
 import math
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final, overload
@@ -23,6 +23,7 @@ from blemish.errors import (
     CalibrationWarning,
     CapabilityError,
     DataError,
+    ImageError,
     ModelFileError,
     NotFittedError,
     OptionError,
@@ -72,9 +73,8 @@ class Detector:
         own, rest = split_options(values)
         self.settings = options.build(Settings, own, "the detector")
         known = {*options.names(Settings), *options.names(self._method_class.Options)}
-        for name in rest:
-            if name not in known:
-                raise UnknownNameError(f"option of {method}", name, known)
+        for name in (name for name in rest if name not in known):
+            raise UnknownNameError(f"option of {method}", name, known)
         self.options = options.build(self._method_class.Options, rest, f"method {method}")
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
@@ -116,7 +116,7 @@ class Detector:
         pipeline, learned = self._learn(everything, geometry, run)
         if len(folds) == 1:
             calibrated += collect(builder, pipeline, folds[0][1], run)
-        paths = recorded_paths([held_out for _, held_out in folds], calibrated)
+        paths = recorded_paths([held for _, held in folds], calibrated)
         self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
         return self
 
@@ -232,18 +232,25 @@ class Detector:
             return list(self.predict_each(images))
         return next(self.predict_each([images]))
 
-    def predict_each(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
-        """Judge any number of images in order, reading ahead, in bounded memory."""
+    def predict_each(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        workers: int = 2,
+        on_error: Callable[[Any, ImageError], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Judge any number of images in order, in bounded memory; `workers` threads read ahead.
+
+        `on_error` is called with an image that cannot be read, which is left out; None = raise.
+        """
         pipeline = self._need_fit().pipeline
 
         def read(source: ImageSource) -> tuple[str, Image]:
-            key = str(source) if isinstance(source, str | Path) else ""
-            settings = self.settings
-            return key, read_image(
-                source, max_pixels=settings.max_pixels, bit_depth=settings.bit_depth
-            )
+            key, own = str(source) if isinstance(source, str | Path) else "", self.settings
+            return key, read_image(source, max_pixels=own.max_pixels, bit_depth=own.bit_depth)
 
-        return map(self.decide, pipeline.analyse(images, read))
+        found = pipeline.analyse(images, read, workers=workers, on_error=on_error)
+        return map(self.decide, found)
 
     def decide(self, found: Analysis) -> Prediction:
         """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
@@ -356,9 +363,7 @@ class Detector:
     # ------------------------------------------------------------------ the file
 
     def save(self, path: str | Path) -> Path:
-        """Write everything into one file, by custom named ``*.blemish``.
-
-        A detector that came from an exported ``*.onnx`` file can be saved as one again.
+        """Write everything into one file, by custom ``*.blemish``; an exported one as ``*.onnx``.
 
         Raises:
             NotFittedError: There is nothing to save yet.

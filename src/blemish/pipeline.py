@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.errors import BlemishError
+from blemish.errors import BlemishError, ImageError
 from blemish.maps import Post, pool_score, smooth
 from blemish.methods.base import Method, Output
 from blemish.parallel import read_ahead
@@ -57,21 +57,39 @@ class Pipeline:
     batch_size: int = 8
 
     def analyse(
-        self, sources: Iterable[S], read: Callable[[S], tuple[str, Image]]
+        self,
+        sources: Iterable[S],
+        read: Callable[[S], tuple[str, Image]],
+        *,
+        workers: int = 2,
+        on_error: Callable[[S, ImageError], None] | None = None,
     ) -> Iterator[Analysis]:
         """Analyse images in order; reading runs ahead in threads.
 
         Args:
             sources: Anything that `read` turns into a key and an image (H, W, 3) uint8.
             read: Called in threads.
+            workers: How many threads.
+            on_error: Called with a source that could not be read, which is then left out; None =
+                the error is raised.
         """
 
-        def prepare(source: S) -> _Prepared:
-            key, image = read(source)
+        def prepare(source: S) -> _Prepared | tuple[S, ImageError]:
+            try:
+                key, image = read(source)
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                return source, error
             return _Prepared(key, *self.geometry.views(image))
 
         waiting: list[_Prepared] = []
-        for prepared in read_ahead(prepare, sources, ahead=max(4, self.batch_size)):
+        ahead = max(4, self.batch_size, workers)
+        for prepared in read_ahead(prepare, sources, ahead=ahead, workers=workers):
+            if not isinstance(prepared, _Prepared):
+                if on_error is not None:
+                    on_error(*prepared)
+                continue
             waiting.append(prepared)
             if sum(len(p.pixels) for p in waiting) >= self.batch_size:
                 yield from self._run(waiting)

@@ -14,7 +14,7 @@ ROOT = Path(blemish.__file__).parent
 LAYERS = [
     {"errors"},
     {"types", "registry"},
-    {"options", "image_files", "files", "parallel", "run", "graphs", "onnx_file"},
+    {"options", "image_files", "files", "parallel", "run", "graphs", "onnx_file", "result_files"},
     {"images", "model_file", "tracking", "network_graph"},
     {"datasets"},
     {"resampling"},
@@ -32,7 +32,8 @@ LAYERS = [
     {"explanation"},
     {"evaluation"},
     {"comparison"},
-    {"benchmark", "exporting", "listing", "reporting"},
+    {"inspection"},
+    {"benchmark", "doctor", "exporting", "hot_folder", "listing", "reporting"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli import output
+from blemish.cli import output, predicting
 from blemish.cli.progress import progress_bar
 
 app = typer.Typer(
@@ -129,9 +129,18 @@ def update(
 @app.command("predict")
 def predict(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per image.")] = False,
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Images, or folders of images.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line per image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV line per image.")] = False,
+    as_parquet: Annotated[bool, typer.Option("--parquet", help="A Parquet file.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File for these; the same command goes on.")
+    ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for pictures of the map.")] = None,
+    watch: Annotated[Path | None, typer.Option(help="Judge what comes into this folder.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 2,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit with 1 if a defect was found.")
     ] = False,
@@ -139,19 +148,11 @@ def predict(
 ) -> None:
     """Judge images: is this part defective, where, and how sure."""
     detector = output.load(model, false_alarms)
-    found, errors = False, 0
-    for path in output.expand(images):
-        try:
-            prediction = detector.predict(path)
-        except blemish.ImageError as error:
-            errors += 1
-            output.print_error(path, error, as_json)
-            continue
-        found = found or prediction.defective
-        output.print_prediction(prediction, as_json)
-        if overlay is not None:
-            output.save_overlay(prediction, path, overlay)
-    raise typer.Exit(2 if errors else int(fail and found))
+    asked = {"json": as_json, "csv": as_csv, "parquet": as_parquet}
+    forms = tuple(name for name, wanted in asked.items() if wanted)
+    request = predicting.Request(model, tuple(images or ()), forms, out, overlay, watch, workers)
+    tally = predicting.judge(detector, request)
+    raise typer.Exit(2 if tally.errors else int(fail and tally.defective > 0))
 
 
 @app.command("evaluate")
@@ -243,3 +244,12 @@ def list_everything(
     """List methods, data sets and backbones with their options and defaults."""
     listing: dict[str, Any] = blemish.describe_everything()
     print(json.dumps(listing, indent=2, default=str) if as_json else output.listing_text(listing))
+
+
+@app.command("doctor")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is installed, what this machine can do, and what is missing."""
+    found = blemish.examine()
+    print(json.dumps(found, indent=2) if as_json else blemish.examination_text(found))

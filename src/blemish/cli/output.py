@@ -110,11 +110,8 @@ def print_fitted(detector: blemish.Detector, path: Path) -> None:
     )
 
 
-def print_prediction(prediction: blemish.Prediction, as_json: bool) -> None:
+def print_prediction(prediction: blemish.Prediction) -> None:
     """One line per image."""
-    if as_json:
-        print(json.dumps(prediction.to_json()), flush=True)
-        return
     verdict = "DEFECTIVE" if prediction.defective else "good"
     where = ", ".join(
         f"{r.box[2] - r.box[0]}×{r.box[3] - r.box[1]} px at {r.box[0]},{r.box[1]} ({r.share:.0%})"
@@ -125,19 +122,6 @@ def print_prediction(prediction: blemish.Prediction, as_json: bool) -> None:
         f"{verdict:9} {odd:11} score {prediction.score:.4g}  {prediction.key}  {where}".rstrip(),
         flush=True,
     )
-
-
-def print_error(path: Path, error: Exception, as_json: bool) -> None:
-    """An image that cannot be read is reported, the others go on."""
-    print(f"blemish: {error}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"image": str(path), "error": str(error)}), flush=True)
-
-
-def save_overlay(prediction: blemish.Prediction, source: Path, folder: Path) -> None:
-    """Write the map over the image as PNG."""
-    image = blemish.read_image(source)
-    blemish.write_png(folder / f"{source.stem}.png", blemish.overlay(image, prediction))
 
 
 class MapWriter:
