@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blemish.detector import Detector
 from blemish.methods.base import Run
 from blemish.types import Image, Prediction
+
+BATCH = 8  # images that are judged together
+NO_MAP: Any = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -114,48 +117,63 @@ def compare(
         tolerance: What is still the same answer.
         run: Progress.
     """
-    images, run = list(images), run or Run()
-    pairs = []
-    batched = exported.predict_each(images)
-    for done, (image, together) in enumerate(zip(images, batched, strict=True), start=1):
-        expected = reference.predict(image)
-        pairs += [(expected, exported.predict(image)), (expected, together)]
-        run.progress("comparing", done, len(images))
-    return measure(reference, pairs, tolerance)
+    found, run, left = list[_Pair](), run or Run(), iter(images)
+    while chunk := list(islice(left, BATCH)):
+        for image, together in zip(chunk, exported.predict_each(chunk), strict=True):
+            expected = reference.predict(image)
+            found += [_pair(expected, f, tolerance) for f in (exported.predict(image), together)]
+        run.progress("comparing", len(found) // 2, len(found) // 2)
+    return measure(reference, found, tolerance)
 
 
-def measure(
-    reference: Detector, pairs: list[tuple[Prediction, Prediction]], tolerance: Tolerance
-) -> Parity:
-    """Compare predictions, expected and found."""
-    spans = [(float(e.anomaly_map.min()), float(e.anomaly_map.max())) for e, _ in pairs]
-    map_range = max(high for _, high in spans) - min(low for low, _ in spans)
-    scores = np.array([e.score for e, _ in pairs])
+@dataclass(frozen=True)
+class _Pair:
+    """What is kept of two predictions of one image: numbers, not maps."""
+
+    low: float
+    high: float
+    apart: float
+    mask: float
+    expected: Prediction
+    found: Prediction
+
+
+def _pair(expected: Prediction, found: Prediction, tolerance: Tolerance) -> _Pair:
+    low, high = float(expected.anomaly_map.min()), float(expected.anomaly_map.max())
+    apart = float(np.abs(expected.anomaly_map - found.anomaly_map).max())
+    mask = _mask_share(expected, found, tolerance.map * (high - low))
+    small = [replace(p, anomaly_map=NO_MAP, mask=NO_MAP, pictures={}) for p in (expected, found)]
+    return _Pair(low, high, apart, mask, *small)
+
+
+def measure(reference: Detector, pairs: Sequence[_Pair], tolerance: Tolerance) -> Parity:
+    """Bring the differences of all images to the range of all maps and scores."""
+    map_range = max(p.high for p in pairs) - min(p.low for p in pairs)
+    scores = [p.expected.score for p in pairs]
     known = np.append(reference.calibration.scores, scores)
     score_range = float(known.max() - known.min())
-    by_map = [_largest(e.anomaly_map - f.anomaly_map, map_range) for e, f in pairs]
-    by_score = [_largest(np.array([e.score - f.score]), score_range) for e, f in pairs]
+    by_score = [_share(p.expected.score - p.found.score, score_range) for p in pairs]
     one_rank = reference.calibration.smallest_rate()
-    ranks = [abs(e.p_value - f.p_value) / one_rank for e, f in pairs]
-    differ = [e.defective != f.defective for e, f in pairs]
-    near = [abs(e.score - e.threshold) <= tolerance.score * score_range for e, _ in pairs]
-    masks = [_mask_share(e, f, tolerance.map * map_range) for e, f in pairs]
+    ranks = [abs(p.expected.p_value - p.found.p_value) / one_rank for p in pairs]
+    differ = [p.expected.defective != p.found.defective for p in pairs]
+    margin = tolerance.score * score_range
+    near = [abs(p.expected.score - p.expected.threshold) <= margin for p in pairs]
     flipped = [d and not n for d, n in zip(differ, near, strict=True)]
     return Parity(
         images=len(pairs),
-        map=max(by_map),
+        map=max(_share(p.apart, map_range) for p in pairs),
         score=max(by_score),
         ranks=round(max(ranks), 6),
         flipped=sum(flipped),
         near=sum(differ) - sum(flipped),
-        mask=max(masks),
+        mask=max(p.mask for p in pairs),
         tolerance=tolerance,
     )
 
 
-def _largest(difference: NDArray[Any], scale: float) -> float:
+def _share(difference: float, scale: float) -> float:
     """As a share of a range; of a range that is nothing, as it is."""
-    return float(np.abs(difference).max()) / (scale if scale > 1e-9 else 1.0)
+    return abs(difference) / (scale if scale > 1e-9 else 1.0)
 
 
 def _mask_share(expected: Prediction, found: Prediction, margin: float) -> float:
