@@ -227,14 +227,7 @@ class Geometry:
         resampling: Pillow.Resampling | None = None,
     ) -> NDArray[np.uint8]:
         """Resample one view straight from the image and fill it up to its full size."""
-        x0, y0, x1, y1 = layout.box
-        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
-        box = (
-            x0 + columns.start * sx,
-            y0 + rows.start * sy,
-            min(x0 + columns.stop * sx, x1),
-            min(y0 + rows.stop * sy, y1),
-        )
+        box = self.source_box(layout, rows, columns)
         size = (columns.stop - columns.start, rows.stop - rows.start)
         how = RESAMPLING[self.interpolation] if resampling is None else resampling
         inner = np.asarray(source.resize(size, how, box=box))
@@ -244,6 +237,19 @@ class Geometry:
             return inner
         widths = [(before[0], after[0]), (before[1], after[1])] + [(0, 0)] * (inner.ndim - 2)
         return np.pad(inner, widths, mode="edge")
+
+    def source_box(
+        self, layout: Layout, rows: Span, columns: Span
+    ) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in image pixels of what one view shows."""
+        x0, y0, x1, y1 = layout.box
+        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
+        return (
+            x0 + columns.start * sx,
+            y0 + rows.start * sy,
+            min(x0 + columns.stop * sx, x1),
+            min(y0 + rows.stop * sy, y1),
+        )
 
     def view_valid(
         self, layout: Layout, number: int, canvas_valid: Mask | None

@@ -2,7 +2,8 @@
 
 The graph has the inputs ``pixels`` (B, H, W, 3) uint8 and ``valid`` (B, H, W) bool and the outputs
 ``map`` (B, h, w) float32 and, where the method scores by itself, ``score`` (B,) float32; H and W
-are those of a view. docs/model-file.md is the contract. Needs the core install only.
+are those of a view. A standalone file has no ``valid`` and takes images of its size.
+docs/model-file.md is the contract. Needs the core install only.
 """
 
 from __future__ import annotations
@@ -56,9 +57,19 @@ class OnnxModel(Method):
         """Run the graph."""
         # The exact inverse of the one place that makes floats: the graph divides by itself.
         pixels = np.rint(x * np.float32(255)).astype(np.uint8)
-        found = dict(zip(self._outputs, self._run(pixels, valid), strict=True))
+        step = 1 if self._one_by_one else len(pixels)
+        parts = [
+            self._run(pixels[first : first + step], valid[first : first + step])
+            for first in range(0, len(pixels), step)
+        ]
+        found = dict(zip(self._outputs, map(np.concatenate, zip(*parts, strict=True)), strict=True))
         scores = found.get("score")
         return Output(found["map"], None if scores is None else scores.astype(np.float64))
+
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether the graph takes one image at a time: a standalone one with tiles."""
+        return bool(self._session.get_inputs()[0].shape[0] == 1)
 
     def state(self) -> State:
         """The header that the export wrote, and the graph."""
@@ -74,12 +85,14 @@ class OnnxModel(Method):
         self.graph_ = np.asarray(arrays["graph"], np.uint8)
         self._session = _open(self.graph_.tobytes(), self.options.threads)
         self._outputs = [o.name for o in self._session.get_outputs()]
+        self._inputs = [i.name for i in self._session.get_inputs()]
         size = [int(v) for v in header["view"]]
-        _check_contract(self._session, size)
+        _check_contract(self._session, size, header.get("standalone") is not None)
 
     def _run(self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> list[Any]:
+        feed = {"pixels": pixels, "valid": valid}
         try:
-            return list(self._session.run(None, {"pixels": pixels, "valid": valid}))
+            return list(self._session.run(None, {name: feed[name] for name in self._inputs}))
         except Exception as error:  # onnxruntime has a dozen classes of its own
             raise ModelFileError(
                 f"onnxruntime {onnxruntime.__version__} cannot run this file "
@@ -102,10 +115,14 @@ def _open(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _check_contract(session: onnxruntime.InferenceSession, size: list[int]) -> None:
+def _check_contract(
+    session: onnxruntime.InferenceSession, size: list[int], standalone: bool
+) -> None:
     """Names, types and shapes of inputs and outputs."""
     inputs = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
     wanted = {"pixels": ("tensor(uint8)", [*size, 3]), "valid": ("tensor(bool)", size)}
+    if standalone:
+        del wanted["valid"]
     if inputs != wanted:
         raise ModelFileError(
             f"The graph takes {inputs}, but a file of blemish takes {wanted}, RGB with three "
