@@ -227,6 +227,9 @@ def export(
     standalone: Annotated[
         str | None, typer.Option(help="WIDTHxHEIGHT: fold everything in for images of this size.")
     ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of fp16 and int8: share of the range they may be apart.")
+    ] = None,
 ) -> None:
     """Write a model as ONNX, unless the file gives other answers than the model."""
     opened = output.open_optional(data, category, data_set)
@@ -235,7 +238,13 @@ def export(
     with progress_bar() as progress:
         run = blemish.Run(progress=progress)
         done = blemish.export_onnx(
-            detector, out, data=opened, precision=precision, image_size=size, run=run
+            detector,
+            out,
+            data=opened,
+            precision=precision,
+            image_size=size,
+            tolerance=tolerance,
+            run=run,
         )
     output.print_export(done)
 

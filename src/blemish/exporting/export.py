@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from blemish.datasets.base import DataSet
 from blemish.detector import Detector
 from blemish.errors import CapabilityError, ExportError, OptionError
 from blemish.exporting.gate_images import GateImages, gate_images
-from blemish.exporting.parity import TOLERANCES, Parity, compare
+from blemish.exporting.parity import TOLERANCES, Parity, Tolerance, compare
 from blemish.exporting.precision import store_halves, to_int8
 from blemish.exporting.standalone import add_standalone
 from blemish.graphs import Graph
@@ -55,6 +55,7 @@ def export_onnx(
     data: DataSet | None = None,
     precision: str = "fp32",
     image_size: tuple[int, int] | None = None,
+    tolerance: float | None = None,
     run: Run | None = None,
 ) -> Export:
     """Write a fitted detector as one ONNX file, unless the file gives other answers.
@@ -72,6 +73,8 @@ def export_onnx(
             in float32; ``"int8"``: a network's convolutions in 8 bits, calibrated on good images.
         image_size: (height, width): fold geometry, smoothing and pooling in, for images of this
             size and runtimes that have nothing else.
+        tolerance: Of fp16 and int8: accepted difference of maps and scores, as a share of their
+            range; None = what is usual for the precision.
         run: Progress and messages.
 
     Raises:
@@ -82,6 +85,7 @@ def export_onnx(
     """
     path, run = Path(path), run or Run()
     _check(detector, path, precision)
+    allowed = _tolerance(precision, tolerance)
     chosen = gate_images(detector, data, image_size)
     run.progress("export", 0, 1)
     model = build_model(detector, image_size)
@@ -94,13 +98,9 @@ def export_onnx(
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
         write_model_file(trial, content)
-        parity = compare(detector, Detector.load(trial), chosen.images, TOLERANCES[precision], run)
+        parity = compare(detector, Detector.load(trial), chosen.images, allowed, run)
     if not parity.passed:
-        raise ExportError(
-            f"The exported file gives other answers than the detector, so nothing was written to "
-            f"{path} (compared on {chosen.what}).\n{parity.table()}\nPlease report this, with the "
-            "method, its backbone and the versions that `blemish doctor` prints."
-        )
+        raise _refusal(parity, f"{path} (compared on {chosen.what})", precision)
     content.header["state"]["parity"] = {**parity.to_json(), "images": chosen.what}
     write_model_file(path, content)
     return Export(path, parity, chosen.what)
@@ -136,6 +136,29 @@ def _check(detector: Detector, path: Path, precision: str) -> None:
             f"{detector.method_name} cannot be exported as ONNX: it declares exportable=False. "
             "`blemish list` shows the methods; patchcore can."
         )
+
+
+def _refusal(parity: Parity, where: str, precision: str) -> ExportError:
+    next_step = (
+        "Please report this, with the method, its backbone and what `blemish doctor` prints."
+        if precision == "fp32"
+        else f"{precision} is too coarse for it: export it as fp32, or accept more with tolerance=…"
+    )
+    return ExportError(
+        "The exported file gives other answers than the detector, so nothing was written to "
+        f"{where}.\n{parity.table()}\n{next_step}"
+    )
+
+
+def _tolerance(precision: str, asked: float | None) -> Tolerance:
+    usual = TOLERANCES[precision]
+    if asked is None:
+        return usual
+    if precision == "fp32":
+        raise OptionError("The tolerance of fp32 is fixed: its answers are those of the detector.")
+    if not 0 < asked <= 1:
+        raise OptionError(f"tolerance={asked} is not a share in (0, 1] of the range.")
+    return replace(usual, map=asked, score=asked)
 
 
 def _views(detector: Detector, chosen: GateImages) -> list[dict[str, Any]]:

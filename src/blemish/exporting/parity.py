@@ -41,7 +41,7 @@ class Tolerance:
 # fp16 and int8 round weights and activations: another answer by as much as that is to be expected.
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(1e-4, 1e-4, 1.0),
-    "fp16": Tolerance(1e-2, 1e-2, 3.0),
+    "fp16": Tolerance(0.02, 0.02, np.inf, mask=0.02),
     "int8": Tolerance(0.2, 0.2, np.inf, flipped=0.05, mask=0.05),
 }
 
