@@ -15,7 +15,7 @@ from blemish.detector import Detector
 from blemish.evaluation import evaluate
 from blemish.exporting.export import export_onnx
 from blemish.exporting.parity import TOLERANCES, compare
-from common import main, mobilenet
+from common import RESULTS, main, mobilenet
 
 # The smallest presets where learning takes long: parity does not ask for accuracy.
 CASES = {
@@ -58,18 +58,20 @@ def parity(name, where, category=None, count=None):
             found[f"{case}: {key}"] = {"value": float(getattr(result, key)), "label": label}
         seconds[case] = time.perf_counter() - started
         print(case, seconds[case], result, flush=True)
-    return Result(
-        what=f"parity_{name}",
-        command=f"python benchmarks/export_parity.py {name}",
-        seeds=(0,),
-        data={"name": data.name, "fingerprint": f"{count} test images"},
-        figures=found,
-        seconds=seconds,
-        notes=(
-            "Each image is judged by the detector, by the exported file, and by it in a batch.",
-            "Allowed: a map difference of 1e-4 of the range, no flipped decision.",
-        ),
-    )
+        written = Result(
+            what=f"parity_{name}",
+            command=f"python benchmarks/export_parity.py {name}",
+            seeds=(0,),
+            data={"name": data.name, "fingerprint": f"{count} test images"},
+            figures=found,
+            seconds=seconds,
+            notes=(
+                "Each image is judged by the detector, by the exported file, and by it in a batch.",
+                "Allowed: a map difference of 1e-4 of the range, no flipped decision.",
+            ),
+        )
+        written.write(RESULTS)  # case by case: what is stopped keeps what it has
+    return written
 
 
 def screw():
