@@ -36,6 +36,7 @@ _PUBLIC = {
     "check_dataset": "blemish.datasets.checking",
     "describe_everything": "blemish.listing",
     "Export": "blemish.exporting.export",
+    "measure_speed": "blemish.speed",
     "examination_text": "blemish.doctor",
     "examine": "blemish.doctor",
     "identity": "blemish.inspection",

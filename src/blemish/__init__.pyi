@@ -39,6 +39,7 @@ from blemish.result_files import RESULT_COLUMNS as RESULT_COLUMNS
 from blemish.result_files import line_of as line_of
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
+from blemish.speed import measure_speed as measure_speed
 from blemish.tracking import TRACKERS as TRACKERS
 from blemish.types import Prediction as Prediction
 from blemish.types import Region as Region

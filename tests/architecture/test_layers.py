@@ -34,6 +34,7 @@ LAYERS = [
     {"comparison"},
     {"inspection"},
     {"benchmark", "doctor", "exporting", "hot_folder", "listing", "reporting"},
+    {"speed"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

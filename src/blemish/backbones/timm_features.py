@@ -106,7 +106,7 @@ class TimmFeatures:
             for s in self.strides
         ]
         return [
-            np.ascontiguousarray(m[:, :, i, j].permute(0, 2, 3, 1).numpy())
+            np.ascontiguousarray(m[:, :, i, j].permute(0, 2, 3, 1).float().numpy())
             for m, (i, j) in zip(maps, inner, strict=True)
         ]
 

@@ -272,7 +272,7 @@ class VAE(Method):
         noise = self._noise()
         codes = mean if noise is None else mean + (0.5 * log_variance).exp() * noise
         drawn = self.network_.decode(codes).mean(dim=0)
-        return np.ascontiguousarray(drawn.permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(drawn.permute(1, 2, 0).float().numpy())
 
     def _noise(self) -> Tensor | None:
         """(draws, latent), the same for every image; None = the mean code is drawn."""
