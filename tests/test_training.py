@@ -325,3 +325,8 @@ def test_several_processes_train_one_network(tmp_path):
     # The helping process ends after training: only the first goes on.
     assert output.count("done") == 1
     assert (tmp_path / "state/checkpoint.safetensors").exists()
+
+
+def test_the_exponential_schedule_falls_after_each_epoch():
+    plan = Plan(epochs=4, batch=2, schedule="exponential", decay=0.5)
+    assert [plan.rate(step, 8) for step in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]

@@ -15,6 +15,8 @@ from blemish.errors import ImageError as ImageError
 from blemish.errors import OptionError as OptionError
 from blemish.evaluation import Evaluation as Evaluation
 from blemish.evaluation import evaluate as evaluate
+from blemish.explanation import Explanation as Explanation
+from blemish.explanation import explain as explain
 from blemish.exporting.export import Export as Export
 from blemish.exporting.export import export_onnx as export_onnx
 from blemish.files import write_atomically as write_atomically

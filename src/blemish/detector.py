@@ -236,9 +236,10 @@ class Detector:
         """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
         threshold, pixel_threshold = self.threshold, self.pixel_threshold
         defective = found.score > threshold
-        mask = (found.anomaly_map > pixel_threshold) & found.valid
-        if not defective:
-            mask = np.zeros_like(mask)
+        mask = np.zeros(found.valid.shape, bool)
+        if defective:
+            np.greater(found.anomaly_map, pixel_threshold, out=mask)
+            mask &= found.valid
         return Prediction(
             key=found.key,
             score=found.score,

@@ -28,7 +28,8 @@ def choose_folds(
         run: Seed, devices; told when there will be several fits.
 
     Raises:
-        DataError: Too few good images, or defective ones for a method that takes none.
+        DataError: Too few good images, defective ones for a method that takes none, or no masks
+            for a method that needs some.
         OptionError: Several devices with ``calibration="cross"``.
     """
     train = data.select("train")
@@ -38,6 +39,11 @@ def choose_folds(
             f"{name} learns from good images only, but {len(defective)} training images are "
             f"defective ({defective.records[0].key}, …). Move them to the test split, or use a "
             "method that learns from defects."
+        )
+    if method.supervision == "masks" and not any(r.mask is not None for r in defective):
+        raise DataError(
+            f"{name} learns from marked defects, of which {data.name} has none for training: move "
+            "some there with few_defects=3, or use patchcore, which needs good images only."
         )
     if _is_cross(train, settings, method, run):
         folds = cross_folds(train, settings.folds, settings.seed)

@@ -7,6 +7,8 @@ Sums run over the dimensions of one image, means over the images of a batch. Wha
     Decoders", ICML 2021, arXiv 2006.13202.
 [2] D. P. Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
     NeurIPS 2016, arXiv 1606.04934: free bits.
+[3] F. Angiulli, F. Fassetti, L. Ferragina, S. Nisticò, "Explaining Anomalies through
+    Semi-supervised Autoencoders", Array, 2025: what is drawn instead of a defect.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ except ImportError as error:
     raise MissingExtraError("A loss", "train") from error
 
 SMALLEST_ERROR = 1e-6  # mean squared error below which images are the same
+SMALLEST_DISTANCE = 0.05  # squared, of a pixel from what stands for a defect there
 
 
 def mean_squared_error(x: Tensor, drawn: Tensor, valid: Tensor) -> Tensor:
@@ -72,3 +75,58 @@ def with_free_bits(kl: Tensor, free: float) -> Tensor:
         free: What a unit may say at no cost, in nats.
     """
     return torch.clamp(kl.mean(dim=0), min=free).sum()
+
+
+def stand_in(x: Tensor, kind: str, value: float = 2.0) -> tuple[Tensor, Tensor]:
+    """What is to be drawn where a defect is, F(x), and the squared distance (F(x) - x)² [3].
+
+    Args:
+        x: Pixels in [0, 1], any shape.
+        kind: ``"value"``: the same everywhere; ``"inverse"``: 1 - x, whose distance is kept at
+            `SMALLEST_DISTANCE` or it would vanish at mid grey; ``"step"``: 0 for bright pixels and
+            1 for dark ones, at least 0.25 away.
+        value: For ``"value"``; outside [0, 1].
+    """
+    if kind == "inverse":
+        target = 1 - x
+    elif kind == "step":
+        target = (x < 0.5).to(x.dtype)
+    else:
+        target = torch.full_like(x, value)
+    return target, (target - x).square().clamp(min=SMALLEST_DISTANCE)
+
+
+def draw_or_replace(
+    x: Tensor,
+    drawn: Tensor,
+    mask: Tensor,
+    valid: Tensor,
+    kind: str = "value",
+    value: float = 2.0,
+    per_pixel: bool = False,
+) -> Tensor:
+    """Squared error to the image, and on defects to F(x), in units of (F(x) - x)² [3].
+
+    ``Σ (1 - y)(x - x̂)² / d + λ y (F(x) - x̂)² / d`` over an image with D valid values, of which the
+    λ = D / Σ y defective ones weigh as much as all others; mean over the batch. It is a sum: weight
+    decay is meant beside it.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        drawn: (B, C, H, W), its reconstruction.
+        mask: (B, 1, H, W), 1 on defects.
+        valid: (B, 1, H, W), 0 or 1.
+        kind: As for :func:`stand_in`.
+        value: As for :func:`stand_in`.
+        per_pixel: Divide the sums over the channels, as an earlier study did, not each channel.
+    """
+    with torch.no_grad():
+        other, distance = stand_in(x, kind, value)
+        marked = mask * valid
+        if per_pixel:
+            distance = distance.mean(dim=1, keepdim=True)
+        values = valid.sum(dim=(1, 2, 3), keepdim=True)
+        weight = values / marked.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+        weight = torch.where(marked > 0, weight, valid) / distance
+        target = torch.where(marked > 0, other, x)
+    return ((target - drawn).square() * weight).sum() / len(x)

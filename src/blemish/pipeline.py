@@ -126,13 +126,15 @@ class Pipeline:
                 yield self._finish(image)
 
     def _finish(self, image: _Open) -> Analysis:
-        layout, scores = image.cutter.layout, np.asarray(image.scores)
-        canvas = image.blender.canvas()
+        layout, inside = image.cutter.layout, image.cutter.canvas_valid
+        scores, canvas = np.asarray(image.scores), image.blender.canvas()
+        # Of a large image neither the pixels nor the sum of the tiles are kept any longer.
+        del image.cutter, image.blender
         valid = self.geometry.image_valid(layout)
         if self.post.frame == "canvas":
-            canvas = smooth(canvas, image.cutter.canvas_valid, self.post)
+            canvas = smooth(canvas, inside, self.post)
             anomaly_map = self.geometry.to_image(canvas, layout)
-            pooled = (canvas, image.cutter.canvas_valid)
+            pooled = (canvas, inside)
         else:
             anomaly_map = self.geometry.to_image(canvas, layout)
             anomaly_map = smooth(anomaly_map, valid, self.post)

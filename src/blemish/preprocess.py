@@ -31,6 +31,7 @@ from blemish.types import Image, Map, Mask
 
 Fit = Literal["pad", "stretch"]
 RESAMPLING = {
+    "nearest": Pillow.Resampling.NEAREST,
     "bilinear": Pillow.Resampling.BILINEAR,
     "bicubic": Pillow.Resampling.BICUBIC,
     "area": Pillow.Resampling.BOX,

@@ -52,9 +52,10 @@ class Plan:
         epochs: Times that every view is seen.
         batch: Views per step; the last batch of an epoch may be smaller.
         clip: Largest norm of the gradient of each optimiser; 0 = no limit.
-        schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"`` or
-            ``"cosine"``.
+        schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"``,
+            ``"cosine"``, or ``"exponential"`` (by `decay` after each epoch).
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
+        decay: Factor in (0, 1] of ``"exponential"``.
     """
 
     epochs: int
@@ -62,12 +63,15 @@ class Plan:
     clip: float = 0.0
     schedule: str = "constant"
     warm_up: float = 0.0
+    decay: float = 1.0
 
     def rate(self, step: int, steps: int) -> float:
         """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
         rising = math.ceil(self.warm_up * steps)
         if step < rising:
             return (step + 1) / (rising + 1)
+        if self.schedule == "exponential":
+            return self.decay ** (step * self.epochs // steps)
         share = (step - rising) / max(steps - rising, 1)
         if self.schedule == "linear":
             return 1 - share
@@ -83,12 +87,14 @@ class Tensors:
         valid: (B, 1, H, W) float32, 0 on padding and outside the region of interest.
         mask: (B, 1, H, W) float32, 1 on marked defects.
         defective: (B,) float32, 1 for defective images.
+        places: Key of the image and number of the view, of each.
     """
 
     x: Tensor
     valid: Tensor
     mask: Tensor
     defective: Tensor
+    places: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,7 @@ def _batches(
             valid=fabric.to_device(_plane(batch.valid)),
             mask=fabric.to_device(_plane(batch.mask)),
             defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
+            places=tuple(zip(batch.keys, batch.numbers, strict=False)),
         )
 
 

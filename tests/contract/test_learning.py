@@ -1,6 +1,7 @@
 """What fitting must do, and what it must leave alone, whatever the method."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,25 @@ def test_a_method_for_normals_refuses_defective_training_images(case):
     mixed = DataSet("mixed", (*good_records(8), *defective_records(1, split="train")))
     with pytest.raises(DataError, match="from good images only, but 1 training"):
         case.make().fit(mixed)
+
+
+def test_a_method_that_needs_masks_says_in_one_sentence_what_does_not(case):
+    if case.method.supervision != "masks":
+        pytest.skip(f"{case.name} needs no masks")
+    unmarked = tuple(replace(r, mask=None) for r in defective_records(2, split="train"))
+    for records in (good_records(8), (*good_records(8), *unmarked)):
+        with pytest.raises(DataError, match="few_defects=3, or use patchcore") as caught:
+            case.make().fit(DataSet("unmarked", records))
+        assert str(caught.value).count(". ") == 0
+
+
+def test_masks_are_learned_from_where_they_are_asked_for(case):
+    if case.method.supervision != "masks":
+        pytest.skip(f"{case.name} needs no masks")
+    marked = case.data.select("train", defective=True)
+    assert len(marked)
+    assert set(marked.hashes.values()) <= set(case.detector._fitted.learned)
+    assert not set(marked.hashes.values()) & set(case.detector._fitted.calibrated)
 
 
 def test_a_backbone_is_the_same_after_fitting_and_predicting(case):

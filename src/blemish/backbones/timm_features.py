@@ -65,12 +65,12 @@ class TimmFeatures:
                 "weights=download to let timm fetch its own, or weights=random; "
                 "backbone=filter_bank needs none."
             )
-        arguments = _creation_arguments(weights)
+        arguments = creation_arguments(weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = _create(name, strides, weights == "download", arguments)
+            network = create_network(name, strides, weights == "download", arguments)
         if weights not in {"download", "random"}:
-            _load_weights(network, name, Path(weights))
+            load_weights(network, name, Path(weights))
         header: dict[str, Any] = {"kind": "timm_features", "name": name, "margin": margin}
         header["strides"] = list(strides)
         return cls(network, {**header, "arguments": arguments}, strides)
@@ -80,7 +80,7 @@ class TimmFeatures:
         """Open again from a header and arrays."""
         strides = tuple(int(s) for s in header["strides"])
         with torch.random.fork_rng(devices=[]):
-            network = _create(header["name"], strides, False, header["arguments"])
+            network = create_network(header["name"], strides, False, header["arguments"])
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         network.load_state_dict(tensors, strict=True)
         return cls(network, dict(header), strides)
@@ -133,9 +133,10 @@ class TimmFeatures:
         return maps
 
 
-def _create(
+def create_network(
     name: str, strides: tuple[int, ...], pretrained: bool, arguments: Mapping[str, Any]
 ) -> Any:
+    """A timm network that gives feature maps, cut off after the last one; weights are random."""
     if not timm.is_model(name):
         raise UnknownNameError("backbone (timm model)", name, timm.list_models())
     create = timm.create_model
@@ -210,7 +211,7 @@ def _fold(norm: Any, convolution: Any) -> None:
     norm.forward = activation.forward
 
 
-def _creation_arguments(weights: str) -> dict[str, Any]:
+def creation_arguments(weights: str) -> dict[str, Any]:
     """What the weights say of themselves: converted TensorFlow weights need its padding."""
     if not weights.endswith(".safetensors") or not Path(weights).is_file():
         return {}
@@ -226,7 +227,12 @@ def _creation_arguments(weights: str) -> dict[str, Any]:
     )
 
 
-def _load_weights(network: Any, name: str, path: Path) -> None:
+def load_weights(network: Any, name: str, path: Path) -> None:
+    """Fill a network from a local file, which may hold more than is needed but not less.
+
+    Raises:
+        OptionError: No such file, or its weights are missing or do not fit.
+    """
     tensors = _read_weights(path)
     # Counters of training steps are not weights; many files leave them out.
     wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("batches_tracked")}

@@ -161,6 +161,26 @@ def predict(
     raise typer.Exit(2 if tally.errors else int(fail and tally.defective > 0))
 
 
+@app.command("explain")
+def explain(
+    model: Model,
+    image: Annotated[Path, typer.Argument(help="One image.")],
+    rule: Annotated[
+        str, typer.Option(help="Threshold: calibrated, local, image or class.")
+    ] = "calibrated",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which regions of an image carry which share of what was found."""
+    detector = blemish.Detector.load(model)
+    prediction = detector.predict(image)
+    found = blemish.explain(detector, prediction, rule)
+    if as_json:
+        print(json.dumps({**prediction.to_json(), "explanation": found.to_json()}))
+        return
+    output.print_prediction(prediction)
+    print(found.text())
+
+
 @app.command("evaluate")
 def evaluate(
     model: Model,

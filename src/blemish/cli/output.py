@@ -103,8 +103,9 @@ def print_fitted(detector: blemish.Detector, path: Path) -> None:
     low, high = detector.calibration.rate_interval(detector.false_alarms)
     counts = detector.card()["data"]
     print(
-        f"Learned from {counts['learned']} good images, calibrated on {counts['calibration']} "
-        f"({detector.calibration.group_count} parts). Flagged above {detector.threshold:.4g}: "
+        f"Learned from {counts['learned']} images, calibrated on {counts['calibration']} "
+        f"good ones ({detector.calibration.group_count} parts). "
+        f"Flagged above {detector.threshold:.4g}: "
         f"{detector.false_alarms:.3g} of good parts asked for, true rate {low:.3g} to {high:.3g} "
         f"(95 %).\nWrote {path} ({path.stat().st_size / 1e6:.1f} MB)."
     )
