@@ -74,9 +74,8 @@ def add_resize(
     """
     left, top, right, bottom = box
     if how == "nearest":
-        rows = nearest_index(size[0], after[0], top, bottom)
-        columns = nearest_index(size[1], after[1], left, right)
-        return graph.take(graph.take(image, rows, 2), columns, 3)
+        tall = graph.take(image, nearest_index(size[0], after[0], top, bottom), 2)
+        return graph.take(tall, nearest_index(size[1], after[1], left, right), 3)
     down = along = None
     if after[1] != size[1] or left or right != size[1]:
         along = weights(size[1], after[1], left, right, how)
@@ -96,7 +95,7 @@ def nearest_index(n_in: int, n_out: int, first: float, last: float) -> NDArray[n
     step = (last - first) / n_out
     # Added up one by one, as Pillow does: products would round elsewhere.
     place = np.cumsum(np.append(first + step * 0.5, np.full(n_out - 1, step)))
-    return np.clip(np.floor(place), 0, n_in - 1).astype(np.int64)
+    return np.asarray(np.clip(np.floor(place), 0, n_in - 1), np.int64)
 
 
 def _rows_first(
