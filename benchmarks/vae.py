@@ -219,11 +219,11 @@ from pathlib import Path
 from blemish import Detector, Run, open_dataset
 warnings.simplefilter("ignore")
 data = open_dataset("battery_plate", seed=0, good=24, defective=0, region="anode")
-detector = Detector("vae", "tiny", device="cpu", epochs=60)
+detector = Detector("vae", "tiny", device="cpu", epochs=40)
 run = Run(checkpoint=Path(sys.argv[1]), say=lambda text: print(text, flush=True))
 detector.fit(data, run).save(sys.argv[2])
 """
-ROUNDS, KILLS = 4, 3
+ROUNDS, KILLS = 3, 3
 
 
 def resume():
@@ -252,7 +252,7 @@ def resume():
     return Result(
         what="resume",
         method="vae",
-        options={"preset": "tiny", "epochs": 60},
+        options={"preset": "tiny", "epochs": 40},
         command="python benchmarks/vae.py resume",
         seeds=(0,),
         data={"name": "battery_plate"},
