@@ -1,13 +1,15 @@
 """calibration=cross: every good part is scored once by a fit that did not see it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from blemish import registry
+from blemish import folds, registry
 from blemish.datasets.base import DataSet
 from blemish.datasets.splits import cross_folds
 from blemish.detector import Detector
-from blemish.errors import CapabilityError, DataError, OptionError, OverlapError
+from blemish.errors import DataError, OptionError, OverlapError
 from blemish.evaluation import evaluate
 from blemish.run import Run
 from drawn import defective_records, good_records, images, plates
@@ -91,9 +93,26 @@ def test_it_survives_the_file_and_refuses_what_it_has_seen(tmp_path):
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(CapabilityError, match="several fits; fit it again"):
-        make().fit(DATA).update(DATA)
     with pytest.raises(OptionError, match="use one device"):
         make().fit(DATA, Run(devices=2))
     with pytest.raises(OptionError, match="folds"):
         make(folds=1)
+
+
+def test_an_update_of_a_cross_calibrated_detector_fits_again():
+    some = replace(DATA, records=tuple(r for r in DATA if r.group != DATA.records[0].group))
+    followed = Detector("patchcore", "tiny", false_alarms=0.4).fit(some).update(DATA)
+    fresh = Detector("patchcore", "tiny", false_alarms=0.4).fit(DATA)
+    np.testing.assert_array_equal(followed.calibration.scores, fresh.calibration.scores)
+
+
+def test_auto_calibrates_across_few_parts_where_fits_are_cheap(monkeypatch):
+    said = []
+    few = Detector("patchcore", "tiny", false_alarms=0.4).fit(DATA, Run(say=said.append))
+    assert few.calibration.group_count == 8
+    assert any("Fits 6 times" in sentence for sentence in said)
+    monkeypatch.setattr(folds, "FEW_PARTS", 8)
+    assert Detector("patchcore", "tiny", false_alarms=0.4).fit(DATA).calibration.group_count == 2
+    assert not MockMethod.cheap_fits
+    costly = Detector("mock_method", calibration="auto", false_alarms=0.4).fit(DATA)
+    assert costly.calibration.group_count == 2

@@ -7,7 +7,7 @@ from blemish.errors import BlemishError, ImageError
 from blemish.maps import Post
 from blemish.methods.base import Method, Output
 from blemish.pipeline import Pipeline
-from blemish.preprocess import Geometry
+from blemish.preprocess import Cutter, Geometry
 from drawn import draw_good
 
 
@@ -130,3 +130,26 @@ def test_an_image_that_cannot_be_read_stops_at_its_place():
 
 def test_no_images_no_analyses():
     assert analyse([], Geometry((20, 30))) == []
+
+
+def test_tiles_are_cut_while_the_method_works_not_all_at_once(monkeypatch):
+    geometry, cut, waiting = Geometry((256, 256), tile=16, overlap=0), Cutter.cut, []
+
+    def count(cutter, number):
+        waiting.append(number)
+        return cut(cutter, number)
+
+    class Slow(Brightness):
+        most = 0
+
+        def predict_batch(self, x, valid, keys):
+            self.most = max(self.most, len(waiting))
+            del waiting[: len(x)]
+            return super().predict_batch(x, valid, keys)
+
+    monkeypatch.setattr(Cutter, "cut", count)
+    method = Slow()
+    image = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    (found,) = Pipeline(geometry, method, Post(), 2).analyse([image], lambda i: ("", i))
+    assert found.anomaly_map.shape == (256, 256)
+    assert method.most <= 8, "of 256 tiles"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blemish.resampling import Span, blend_matrices, linear_matrix, spans
+from blemish.resampling import Span, blend_matrices, linear_matrix, resize_linear, spans
 
 SIZES = st.integers(1, 60)
 
@@ -77,3 +77,11 @@ def test_cells_on_padding_hold_no_information():
 def test_cells_of_one_pixel_come_back_as_they_were():
     (matrix,) = blend_matrices((Span(0, 5, 2, 9),), 5, 9)
     np.testing.assert_array_equal(matrix @ np.arange(9.0), [2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 9), (600, 3), (4, 4), (2, 1)])
+def test_resizing_is_the_product_with_both_matrices(shape):
+    values = np.random.default_rng(0).random((4, 3), np.float32)
+    expected = linear_matrix(4, shape[0]) @ values @ linear_matrix(3, shape[1]).T
+    np.testing.assert_allclose(resize_linear(values, shape), expected, atol=1e-6)
+    assert resize_linear(values, (4, 3)) is values

@@ -27,6 +27,7 @@ _PUBLIC = {
     "Comparison": "blemish.comparison",
     "compare": "blemish.comparison",
     "write_atomically": "blemish.files",
+    "write_categories": "blemish.reporting.results",
     "write_comparison": "blemish.reporting.comparison_page",
     "check_dataset": "blemish.datasets.checking",
     "describe_everything": "blemish.listing",

@@ -24,6 +24,7 @@ from blemish.options import parse_assignments as parse_assignments
 from blemish.reporting.comparison_page import write_comparison as write_comparison
 from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
+from blemish.reporting.results import write_categories as write_categories
 from blemish.reporting.results import write_results as write_results
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run

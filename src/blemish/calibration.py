@@ -152,14 +152,15 @@ class CalibrationBuilder:
 
     def add(self, score: float, group: str, anomaly_map: Map, valid: Mask | None) -> None:
         """Add one image: its score, its part, its map (H, W) and the valid pixels."""
-        values = anomaly_map.ravel() if valid is None else anomaly_map[valid]
+        values = anomaly_map.flatten() if valid is None else anomaly_map[valid]
         if values.size == 0:
             raise DataError(f"A calibration image of {group!r} has no valid pixel.")
         self._scores.append(score)
         self._groups.append(group)
         # "higher": each stored quantile is a value that occurs, the last one is the peak.
         ranks = np.ceil(LEVELS * (values.size - 1)).astype(int)
-        self._quantiles.append(np.sort(values)[ranks].astype(np.float32))
+        values.sort()  # in place: the map may be large
+        self._quantiles.append(values[ranks].astype(np.float32))
         self._areas.append(values.size)
 
     def build(self) -> Calibration:

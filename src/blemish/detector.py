@@ -18,17 +18,16 @@ import blemish
 from blemish import options, registry
 from blemish.calibration import Calibration, CalibrationBuilder, PixelRule, check_rate
 from blemish.datasets.base import DataSet
-from blemish.datasets.splits import calibration_split, cross_folds
 from blemish.errors import (
     CalibrationWarning,
     CapabilityError,
-    DataError,
     ModelFileError,
     NotFittedError,
     OptionError,
     UnknownNameError,
 )
 from blemish.fitted import Fitted, collect
+from blemish.folds import choose_folds
 from blemish.images import read_image
 from blemish.maps import find_regions
 from blemish.methods.base import Method, Run
@@ -101,17 +100,14 @@ class Detector:
         """
         run = self._make_run(run)
         builder, calibrated = CalibrationBuilder(), list[str]()
-        folds = self._folds(data)
-        if len(folds) > 1 and run.devices > 1:
-            raise OptionError("calibration=cross fits several times; use one device for it.")
+        folds = self._folds(data, run)
         everything = data.select("train") if len(folds) > 1 else folds[0][0]
         geometry = self._geometry(everything)
         if len(folds) > 1:
             for learn, held_out in folds:
-                # Curves and checkpoints are those of the detector that stays.
-                pipeline, _ = self._learn(
-                    learn, geometry, replace(run, history={}, checkpoint=None)
-                )
+                # Curves, checkpoints and messages are those of the detector that stays.
+                aside = replace(run, history={}, checkpoint=None, say=lambda text: None)
+                pipeline, _ = self._learn(learn, geometry, aside)
                 calibrated += collect(builder, pipeline, held_out, run)
         pipeline, learned = self._learn(everything, geometry, run)
         if len(folds) == 1:
@@ -138,18 +134,20 @@ class Detector:
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
 
-        The method must support it (PatchCore does). Calibration is done anew.
+        The method must support it (PatchCore does). Calibration is done anew; where that is cross
+        calibration, so is the fit.
 
         Raises:
             CapabilityError: The method can only be fitted again.
         """
         fitted = self._need_fit()
-        if self.settings.calibration == "cross":
-            raise CapabilityError("calibration=cross takes several fits; fit it again.")
         if self._method_class.update is Method.update:
             raise CapabilityError(f"{self.method_name} cannot be updated; fit it again.")
         run = self._make_run(run)
-        ((learn, calibrate),) = self._folds(data)
+        folds = self._folds(data, run)
+        if len(folds) > 1:
+            return self.fit(data, run)
+        ((learn, calibrate),) = folds
         known, present = set(fitted.learned), set(learn.hashes.values())
         new = tuple(r for r in learn if learn.hashes[r.key] not in known)
         removed = [digest for digest in fitted.learned if digest not in present]
@@ -165,26 +163,8 @@ class Detector:
         self._keep(pipeline, data.name, learned, builder, calibrated, run)
         return self
 
-    def _folds(self, data: DataSet) -> list[tuple[DataSet, DataSet]]:
-        """What to learn from and what to calibrate on; several pairs for calibration=cross."""
-        train = data.select("train")
-        defective = train.select(defective=True)
-        if self._method_class.supervision == "normal" and len(defective):
-            raise DataError(
-                f"{self.method_name} learns from good images only, but {len(defective)} training "
-                f"images are defective ({defective.records[0].key}, …). Move them to the test "
-                "split, or use a method that learns from defects."
-            )
-        own = self.settings
-        if own.calibration == "cross":
-            folds = cross_folds(train, own.folds, own.seed)
-        else:
-            folds = [calibration_split(train, own.calibration_share, own.seed)]
-        # Defects are only ever learned from; methods for normals have none here.
-        return [
-            (replace(learn, records=(*learn.records, *defective.records)), held_out)
-            for learn, held_out in folds
-        ]
+    def _folds(self, data: DataSet, run: Run) -> list[tuple[DataSet, DataSet]]:
+        return choose_folds(data, self.settings, self.method_name, self._method_class, run)
 
     def _make_run(self, run: Run | None) -> Run:
         run = run or Run()
@@ -246,9 +226,10 @@ class Detector:
         """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
         threshold, pixel_threshold = self.threshold, self.pixel_threshold
         defective = found.score > threshold
-        mask = (found.anomaly_map > pixel_threshold) & found.valid
-        if not defective:
-            mask = np.zeros_like(mask)
+        mask = np.zeros(found.valid.shape, bool)
+        if defective:
+            np.greater(found.anomaly_map, pixel_threshold, out=mask)
+            mask &= found.valid
         return Prediction(
             key=found.key,
             score=found.score,

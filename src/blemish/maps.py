@@ -88,16 +88,21 @@ def find_regions(anomaly_map: Map, mask: Mask, threshold: float) -> tuple[Region
         mask: (H, W) bool.
         threshold: The pixel threshold; shares count what a map rises above it.
     """
-    labels, count = ndimage.label(mask, EIGHT)
-    if not count:
+    if not mask.any():
         return ()
+    # Labels are large integers: only the rows and columns that hold something get them.
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    top, left = int(rows[0]), int(columns[0])
+    inner = (slice(top, int(rows[-1]) + 1), slice(left, int(columns[-1]) + 1))
+    anomaly_map, (labels, _) = anomaly_map[inner], ndimage.label(mask[inner], EIGHT)
     areas, peaks, excess, boxes = [], [], [], []
     for number, found in enumerate(ndimage.find_objects(labels), start=1):
         inside = anomaly_map[found][labels[found] == number]
         areas.append(inside.size)
         peaks.append(float(inside.max()))
         excess.append(float((inside - np.float32(threshold)).sum(dtype=np.float64)))
-        boxes.append((found[1].start, found[0].start, found[1].stop, found[0].stop))
+        (y0, y1), (x0, x1) = ((axis.start, axis.stop) for axis in found)
+        boxes.append((left + x0, top + y0, left + x1, top + y1))
     # Where nothing rises above the threshold, shares are those of the area.
     parts = excess if sum(excess) > 0 else areas
     regions = [

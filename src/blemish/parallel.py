@@ -16,18 +16,29 @@ def read_ahead(
 ) -> Iterator[B]:
     """Apply a function in threads, in order, with at most `ahead` results waiting.
 
-    Memory stays bounded however long `items` is. An error comes up where its item would have been
-    returned.
+    Memory stays bounded however long `items` is. An error, of `function` or of `items` itself,
+    comes up where its item would have been returned.
     """
     waiting: deque[Future[B]] = deque()
+    failed: Exception | None = None
+
+    def until_error() -> Iterator[A]:
+        nonlocal failed
+        try:
+            yield from items
+        except Exception as error:  # kept for its turn
+            failed = error
+
     pool = ThreadPoolExecutor(workers)
     try:
-        for item in items:
+        for item in until_error():
             waiting.append(pool.submit(function, item))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        if failed is not None:
+            raise failed
     finally:
         # An abandoned iteration must not wait for images that nobody wants any more.
         pool.shutdown(wait=False, cancel_futures=True)

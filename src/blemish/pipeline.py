@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from blemish.errors import BlemishError
 from blemish.maps import Post, pool_score, smooth
 from blemish.methods.base import Method, Output
 from blemish.parallel import read_ahead
-from blemish.preprocess import Geometry, Layout
+from blemish.preprocess import Blender, Cutter, Geometry, Layout
 from blemish.samples import to_float
 from blemish.types import Image, Map, Mask
 
@@ -39,12 +40,23 @@ class Analysis:
     pictures: Mapping[str, Image] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Prepared:
+@dataclass
+class _Open:
+    """An image whose views are on their way through the method."""
+
     key: str
+    cutter: Cutter
+    blender: Blender
+    scores: list[float] = field(default_factory=list)
+    pictures: dict[str, Image] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _View:
+    image: _Open
+    number: int
     pixels: NDArray[np.uint8]
     valid: NDArray[np.bool_]
-    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -66,55 +78,46 @@ class Pipeline:
             read: Called in threads.
         """
 
-        def prepare(source: S) -> _Prepared:
+        def prepare(source: S) -> _Open:
             key, image = read(source)
-            return _Prepared(key, *self.geometry.views(image))
+            cutter = self.geometry.cutter(image)
+            return _Open(key, cutter, Blender(cutter.layout, cutter.canvas_valid))
 
-        waiting: list[_Prepared] = []
-        for prepared in read_ahead(prepare, sources, ahead=max(4, self.batch_size)):
-            waiting.append(prepared)
-            if sum(len(p.pixels) for p in waiting) >= self.batch_size:
-                yield from self._run(waiting)
-                waiting = []
-        yield from self._run(waiting)
+        # Images that are cut into tiles may be so large that only one fits into memory.
+        ahead = 0 if self.geometry.tile else max(4, self.batch_size)
+        images = read_ahead(prepare, sources, ahead=ahead)
+        places = ((image, number) for image in images for number in range(len(image.cutter)))
+        views = read_ahead(_cut, places, ahead=2 * self.batch_size)
+        while batch := list(islice(views, self.batch_size)):
+            yield from self._run(batch)
 
-    def _run(self, images: list[_Prepared]) -> Iterator[Analysis]:
-        if not images:
-            return
-        pixels = np.concatenate([p.pixels for p in images])
-        valid = np.concatenate([p.valid for p in images])
-        keys = [p.key for p in images for _ in p.pixels]
-        parts = []
-        for first in range(0, len(pixels), self.batch_size):
-            rows = slice(first, first + self.batch_size)
-            parts.append(self.method.predict_batch(to_float(pixels[rows]), valid[rows], keys[rows]))
-        maps = np.concatenate([p.maps for p in parts])
-        scores = np.concatenate([_scores(p) for p in parts])
-        first = 0
-        for number, image in enumerate(images):
-            rows = slice(first, first + len(image.pixels))
-            yield self._finish(
-                image, maps[rows], scores[rows], self._pictures(images, number, parts)
-            )
-            first = rows.stop
+    def _run(self, batch: list[_View]) -> Iterator[Analysis]:
+        """Ask the method; yield every image that is complete now."""
+        pixels = to_float(np.stack([view.pixels for view in batch]))
+        valid = np.stack([view.valid for view in batch])
+        output = self.method.predict_batch(pixels, valid, [view.image.key for view in batch])
+        scores = _scores(output)
+        for row, view in enumerate(batch):
+            image = view.image
+            image.blender.add(view.number, output.maps[row], view.valid)
+            image.scores.append(float(scores[row]))
+            if len(image.cutter) == 1:  # tiles have no pictures of their own
+                image.pictures = _pictures(output, row, image.cutter.layout)
+            if view.number == len(image.cutter) - 1:
+                yield self._finish(image)
 
-    def _finish(
-        self,
-        image: _Prepared,
-        maps: NDArray[np.float32],
-        scores: NDArray[np.float64],
-        pictures: dict[str, Image],
-    ) -> Analysis:
-        canvas = self.geometry.to_canvas(maps, image.layout)
-        whole = self.geometry.roi is None
-        valid = self.geometry.image_valid(image.layout)
+    def _finish(self, image: _Open) -> Analysis:
+        layout, inside = image.cutter.layout, image.cutter.canvas_valid
+        scores, canvas = np.asarray(image.scores), image.blender.canvas()
+        # Of a large image neither the pixels nor the sum of the tiles are kept any longer.
+        del image.cutter, image.blender
+        valid = self.geometry.image_valid(layout)
         if self.post.frame == "canvas":
-            canvas_valid = None if whole else self.geometry.canvas_valid(image.layout)
-            canvas = smooth(canvas, canvas_valid, self.post)
-            anomaly_map = self.geometry.to_image(canvas, image.layout)
-            pooled = (canvas, canvas_valid)
+            canvas = smooth(canvas, inside, self.post)
+            anomaly_map = self.geometry.to_image(canvas, layout)
+            pooled = (canvas, inside)
         else:
-            anomaly_map = self.geometry.to_image(canvas, image.layout)
+            anomaly_map = self.geometry.to_image(canvas, layout)
             anomaly_map = smooth(anomaly_map, valid, self.post)
             pooled = (anomaly_map, valid)
         score = pool_score(*pooled, self.post) if np.isnan(scores).all() else float(scores.max())
@@ -123,24 +126,25 @@ class Pipeline:
                 f"{image.key or 'An image'} got a score or map that is not a number: the method's "
                 "training did not go well, or its weights are damaged. Fit again."
             )
-        return Analysis(image.key, score, anomaly_map, valid, pictures)
+        return Analysis(image.key, score, anomaly_map, valid, image.pictures)
 
-    def _pictures(
-        self, images: list[_Prepared], number: int, parts: list[Output]
-    ) -> dict[str, Image]:
-        """A method's own pictures, without padding; tiles have none."""
-        if not parts[0].pictures or any(len(p.pixels) > 1 for p in images):
-            return {}
-        rows, columns = images[number].layout.views[0]
-        top, left = rows.offset, columns.offset
-        inner = (slice(top, top + rows.stop), slice(left, left + columns.stop))
-        part = parts[number // self.batch_size]
-        return {
-            name: (np.clip(stack[number % self.batch_size][inner], 0, 1) * 255 + 0.5).astype(
-                np.uint8
-            )
-            for name, stack in part.pictures.items()
-        }
+
+def _cut(place: tuple[_Open, int]) -> _View:
+    image, number = place
+    return _View(image, number, *image.cutter.cut(number))
+
+
+def _pictures(output: Output, row: int, layout: Layout) -> dict[str, Image]:
+    """A method's own pictures of one view, without padding."""
+    rows, columns = layout.views[0]
+    inner = (
+        slice(rows.offset, rows.offset + rows.stop),
+        slice(columns.offset, columns.offset + columns.stop),
+    )
+    return {
+        name: (np.clip(stack[row][inner], 0, 1) * 255 + 0.5).astype(np.uint8)
+        for name, stack in output.pictures.items()
+    }
 
 
 def _scores(output: Output) -> NDArray[np.float64]:

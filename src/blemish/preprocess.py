@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from blemish.errors import DataError, OptionError
-from blemish.resampling import Span, blend_matrices, linear_matrix, spans
+from blemish.resampling import Span, blend_matrices, resize_linear, spans
 from blemish.types import Image, Map, Mask
 
 Fit = Literal["pad", "stretch"]
@@ -146,13 +146,18 @@ class Geometry:
             Views (N, h, w, 3) uint8; valid (N, h, w) bool, False on padding and outside the region
             of interest; and the layout, which the way back needs.
         """
+        cutter = self.cutter(image)
+        pixels, valid = zip(*(cutter.cut(number) for number in range(len(cutter))), strict=True)
+        return np.stack(pixels), np.stack(valid), cutter.layout
+
+    def cutter(self, image: Image) -> Cutter:
+        """Get an image (H, W, 3) uint8 ready for cutting one view after the other."""
         layout = self.layout((image.shape[0], image.shape[1]))
-        if self.roi is not None:
-            # Before resampling, or pixels outside would bleed into the border of the region.
-            image = np.where(self.image_valid(layout)[:, :, None], image, np.uint8(OUTSIDE))
-        source = Pillow.fromarray(image)
-        pixels = np.stack([self._cut(source, layout, r, c) for r, c in layout.views])
-        return pixels, self._valid_views(layout), layout
+        if self.roi is None:
+            return Cutter(self, layout, Pillow.fromarray(image), None)
+        # Before resampling, or pixels outside would bleed into the border of the region.
+        image = np.where(self.image_valid(layout)[:, :, None], image, np.uint8(OUTSIDE))
+        return Cutter(self, layout, Pillow.fromarray(image), self.canvas_valid(layout))
 
     def mask_views(self, mask: Mask, layout: Layout) -> NDArray[np.bool_]:
         """Cut a mask like its image: (N, h, w) bool, True where half of a pixel is covered."""
@@ -160,7 +165,7 @@ class Geometry:
         cut = [
             self._cut(source, layout, r, c, Pillow.Resampling.BOX) >= 128 for r, c in layout.views
         ]
-        return np.stack(cut) & self._inside(layout)
+        return np.stack(cut) & np.stack([self._inside(r, c) for r, c in layout.views])
 
     def canvas_valid(self, layout: Layout) -> Mask:
         """(H, W) bool on the canvas: inside the region of interest."""
@@ -194,38 +199,22 @@ class Geometry:
         Returns:
             (H, W) float32; 0 outside the region of interest.
         """
-        maps = np.asarray(maps, np.float32)
-        if self.roi is None:
-            return self._blend(maps, layout)
-        # Normalised: cells outside the region neither raise nor lower what is inside.
-        cells = np.stack([cell_valid(v, maps.shape[1:]) for v in self._valid_views(layout)])
-        weight = self._blend(cells.astype(np.float32), layout)
-        blended = self._blend(np.where(cells, maps, 0), layout)
-        return np.where(self.canvas_valid(layout), blended / np.maximum(weight, 1e-6), 0).astype(
-            np.float32
-        )
+        canvas_valid = None if self.roi is None else self.canvas_valid(layout)
+        blender = Blender(layout, canvas_valid)
+        for number, grid in enumerate(maps):
+            blender.add(number, grid, self.view_valid(layout, number, canvas_valid))
+        return blender.canvas()
 
     def to_image(self, canvas: Map, layout: Layout) -> Map:
         """Bring a map from the canvas to the frame of the image; 0 outside crop and region."""
         x0, y0, x1, y1 = layout.box
-        rows = linear_matrix(canvas.shape[0], y1 - y0)
-        columns = linear_matrix(canvas.shape[1], x1 - x0)
-        inner = rows @ canvas @ columns.T
+        inner = resize_linear(canvas, (y1 - y0, x1 - x0))
         if (y1 - y0, x1 - x0) == layout.image_shape and self.roi is None:
-            return np.ascontiguousarray(inner)
+            return inner
         whole = np.zeros(layout.image_shape, np.float32)
         whole[y0:y1, x0:x1] = inner
         whole[~self.image_valid(layout)] = 0
         return whole
-
-    def _blend(self, maps: NDArray[np.float32], layout: Layout) -> Map:
-        rows = blend_matrices(layout.rows, layout.canvas_shape[0], maps.shape[1])
-        columns = blend_matrices(layout.columns, layout.canvas_shape[1], maps.shape[2])
-        canvas = np.zeros(layout.canvas_shape, np.float32)
-        for (i, j), grid in zip(np.ndindex(len(rows), len(columns)), maps, strict=True):
-            r, c = layout.rows[i], layout.columns[j]
-            canvas[r.start : r.stop, c.start : c.stop] += rows[i] @ grid @ columns[j].T
-        return canvas
 
     def _cut(
         self,
@@ -254,23 +243,83 @@ class Geometry:
         widths = [(before[0], after[0]), (before[1], after[1])] + [(0, 0)] * (inner.ndim - 2)
         return np.pad(inner, widths, mode="edge")
 
-    def _inside(self, layout: Layout) -> NDArray[np.bool_]:
-        """(N, h, w) bool: not padding."""
-        height, width = self.view_shape
-        inside = np.zeros((len(layout.views), height, width), bool)
-        for view, (r, c) in zip(inside, layout.views, strict=True):
-            bottom, right = r.offset + r.stop - r.start, c.offset + c.stop - c.start
-            view[r.offset : bottom, c.offset : right] = True
+    def view_valid(
+        self, layout: Layout, number: int, canvas_valid: Mask | None
+    ) -> NDArray[np.bool_]:
+        """(h, w) bool of one view: not padding, and inside the region of interest."""
+        rows, columns = layout.views[number]
+        valid = self._inside(rows, columns)
+        if canvas_valid is not None:
+            own = canvas_valid[rows.start : rows.stop, columns.start : columns.stop]
+            valid[valid] = own.ravel()
+        return valid
+
+    def _inside(self, rows: Span, columns: Span) -> NDArray[np.bool_]:
+        """(h, w) bool: not padding."""
+        inside = np.zeros(self.view_shape, bool)
+        bottom = rows.offset + rows.stop - rows.start
+        right = columns.offset + columns.stop - columns.start
+        inside[rows.offset : bottom, columns.offset : right] = True
         return inside
 
-    def _valid_views(self, layout: Layout) -> NDArray[np.bool_]:
-        valid = self._inside(layout)
-        if self.roi is None:
-            return valid
-        canvas = self.canvas_valid(layout)
-        for view, (r, c) in zip(valid, layout.views, strict=True):
-            view[view] = canvas[r.start : r.stop, c.start : c.stop].ravel()
-        return valid
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts the views of one image when they are asked for: memory for one at a time.
+
+    Attributes:
+        geometry: Cuts it.
+        layout: Where the views lie.
+        source: The image; grey outside the region of interest.
+        canvas_valid: (H, W) bool on the canvas; None = everything.
+    """
+
+    geometry: Geometry
+    layout: Layout
+    source: Pillow.Image
+    canvas_valid: Mask | None
+
+    def __len__(self) -> int:
+        return len(self.layout.views)
+
+    def cut(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """One view, (h, w, 3) uint8, and its valid pixels, (h, w) bool."""
+        pixels = self.geometry._cut(self.source, self.layout, *self.layout.views[number])
+        return pixels, self.geometry.view_valid(self.layout, number, self.canvas_valid)
+
+
+class Blender:
+    """Brings maps of views, one after the other, to the canvas of their image."""
+
+    def __init__(self, layout: Layout, canvas_valid: Mask | None):
+        self._layout, self._valid = layout, canvas_valid
+        self._sum = np.zeros(layout.canvas_shape, np.float32)
+        # Normalised: cells outside the region neither raise nor lower what is inside.
+        self._weight = None if canvas_valid is None else np.zeros_like(self._sum)
+
+    def add(self, number: int, grid: NDArray[np.float32], valid: Mask) -> None:
+        """Add the map (gh, gw) of one view, whose pixels (h, w) are `valid`."""
+        grid = np.asarray(grid, np.float32)
+        if self._weight is None:
+            return self._blend(self._sum, number, grid)
+        cells = cell_valid(valid, grid.shape)
+        self._blend(self._weight, number, cells.astype(np.float32))
+        return self._blend(self._sum, number, np.where(cells, grid, np.float32(0)))
+
+    def canvas(self) -> Map:
+        """(H, W) float32; 0 outside the region of interest."""
+        if self._weight is None or self._valid is None:
+            return self._sum
+        inside = self._sum / np.maximum(self._weight, 1e-6)
+        return np.where(self._valid, inside, 0).astype(np.float32)
+
+    def _blend(self, into: Map, number: int, grid: NDArray[np.float32]) -> None:
+        layout = self._layout
+        i, j = divmod(number, len(layout.columns))
+        rows = blend_matrices(layout.rows, layout.canvas_shape[0], grid.shape[0])[i]
+        columns = blend_matrices(layout.columns, layout.canvas_shape[1], grid.shape[1])[j]
+        r, c = layout.rows[i], layout.columns[j]
+        into[r.start : r.stop, c.start : c.stop] += rows @ grid @ columns.T
 
 
 def auto_size(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+STRIP = 256  # rows that are resized at once
+
 
 @dataclass(frozen=True)
 class Span:
@@ -29,6 +31,34 @@ def linear_matrix(n_in: int, n_out: int) -> NDArray[np.float32]:
     """
     position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
     return _interpolation(position, 0, n_in - 1, n_in)
+
+
+def resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize (H, W) to `shape` as :func:`linear_matrix` would, at the cost of what comes out.
+
+    The matrices of large images would be larger than the images.
+    """
+    if values.shape == shape:
+        return np.ascontiguousarray(values)
+    (top, bottom, down), (left, right, along) = (
+        _neighbours(n, m) for n, m in zip(values.shape, shape, strict=True)
+    )
+    resized = np.empty(shape, np.float32)
+    for first in range(0, shape[0], STRIP):
+        rows = slice(first, first + STRIP)
+        share = down[rows, None]
+        strip = values[top[rows]] * (1 - share) + values[bottom[rows]] * share
+        resized[rows] = strip[:, left] * (1 - along) + strip[:, right] * along
+    return resized
+
+
+def _neighbours(
+    n_in: int, n_out: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Of every output: the input before, the one after, and the share of the latter."""
+    position = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
+    before = np.minimum(position.astype(np.intp), max(0, n_in - 2))
+    return before, np.minimum(before + 1, n_in - 1), (position - before).astype(np.float32)
 
 
 def _interpolation(

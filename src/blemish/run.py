@@ -30,6 +30,9 @@ class Run:
         track: Where curves are also written: a name of :data:`blemish.tracking.TRACKERS`.
         track_folder: Folder of curves that are kept on this machine.
         label: What the trackers call this run.
+        feature_cache: Folder in which features of frozen backbones are kept between fits, in
+            half precision; None = none are kept. It can be deleted at any time.
+        feature_cache_mb: Largest size of that folder in MB (10^6 bytes).
     """
 
     seed: int = 0
@@ -43,3 +46,5 @@ class Run:
     track: str = "none"
     track_folder: Path = Path("runs")
     label: str = ""
+    feature_cache: Path | None = None
+    feature_cache_mb: float = 20_000.0

@@ -75,7 +75,7 @@ class Samples:
         return self._read(self.data.records[index])
 
     def __iter__(self) -> Iterator[Views]:
-        return read_ahead(self._read, self.data.records)
+        return read_ahead(self._read, self.data.records, ahead=self._ahead)
 
     @property
     def normals(self) -> Samples:
@@ -103,7 +103,8 @@ class Samples:
             keep: Keep the views in memory for the next time; a method that looks once needs none.
         """
         waiting: list[tuple[Views, int]] = []
-        for views in read_ahead(partial(self._read, keep=keep), self.data.records):
+        read = partial(self._read, keep=keep)
+        for views in read_ahead(read, self.data.records, ahead=self._ahead):
             for number in range(len(views.pixels)):
                 waiting.append((views, number))
                 if len(waiting) == size:
@@ -124,6 +125,11 @@ class Samples:
     def take(self, places: Sequence[tuple[int, int]]) -> Batch:
         """These views as one batch, such as a part of :attr:`places` in shuffled order."""
         return _batch([(self[image], number) for image, number in places])
+
+    @property
+    def _ahead(self) -> int:
+        # Images that are cut into tiles may be so large that only one fits into memory.
+        return 0 if self.geometry.tile else 4
 
     def _part(self, data: DataSet) -> Samples:
         return Samples(data, self.geometry, self.keep_bytes, self._kept, self._digests)

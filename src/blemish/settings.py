@@ -42,9 +42,10 @@ class Settings:
         0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.9
     )
     calibration: str = option(
-        "split",
-        "Calibrate on parts that are held out, or, by several fits, on every part once.",
-        choices=("split", "cross"),
+        "auto",
+        "Calibrate on parts that are held out (split), or, by several fits, on every part once "
+        "(cross); auto = cross below 100 parts, where fits are cheap.",
+        choices=("auto", "split", "cross"),
     )
     folds: int = option(5, "Fits of calibration=cross; as many as parts = leave one out.", low=2)
     false_alarms: float = option(0.05, "Accepted share of good parts that are flagged.")

@@ -26,7 +26,7 @@ LAYERS = [
     {"synthesis"},
     {"methods"},
     {"calibration", "pipeline", "settings"},
-    {"fitted"},
+    {"fitted", "folds"},
     {"detector"},
     {"metrics"},
     {"explanation"},

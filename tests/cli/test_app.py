@@ -1,5 +1,6 @@
 """The command line as a user meets it: what is printed, written and returned."""
 
+import csv
 import json
 import shutil
 
@@ -17,7 +18,7 @@ def test_fit_writes_a_model_that_predicts(blemish, photos, tmp_path):
         "false_alarms=20%", "--set", "image_size=48x32",
     )  # fmt: skip
     assert code == 0
-    assert "Learned from 20 good images, calibrated on 5" in printed
+    assert "Learned from 25 good images, calibrated on 25" in printed
     assert "bank" in printed, "the predicted memory is said before fitting"
     detector = Detector.load(out)
     assert detector.pipeline.geometry.size == (32, 48)
@@ -45,6 +46,20 @@ def test_fit_keeps_its_checkpoint_and_curves_where_it_is_told(blemish, photos, t
     assert "Did you mean 'tensorboard'" in errors
 
 
+def test_fit_keeps_features_where_it_is_told(blemish, photos, tmp_path):
+    words = (
+        "fit", "patchcore", "--preset", "tiny", "--data", photos, "-o", tmp_path / "a.blemish",
+        "--set", "false_alarms=20%", "--feature-cache", tmp_path / "cache",
+    )  # fmt: skip
+    code, printed, _ = blemish(*words)
+    assert code == 0
+    assert "Feature cache: 25 views" in printed
+    assert len(list(tmp_path.glob("cache/*/*.features"))) == 25
+    code, _, errors = blemish(*words, "--feature-cache-mb", "0.001")
+    assert code == 2
+    assert "allow more (feature_cache_mb)" in errors
+
+
 def test_fit_warns_when_the_rate_cannot_be_promised(blemish, photos, tmp_path):
     code, _, errors = blemish(
         "fit", "patchcore", "--preset", "tiny", "--data", photos, "-o", tmp_path / "a.blemish",
@@ -57,7 +72,7 @@ def test_fit_warns_when_the_rate_cannot_be_promised(blemish, photos, tmp_path):
 def test_predict_says_where_and_how_sure(blemish, photos, model):
     code, printed, _ = blemish("predict", model, photos / "test/blob/00.png")
     assert code == 0
-    assert printed.startswith("DEFECTIVE p = 0.167")
+    assert printed.startswith("DEFECTIVE p = 0.0385")
     assert "px at" in printed
 
 
@@ -153,7 +168,7 @@ def test_list_shows_methods_data_sets_backbones_and_options(blemish):
     assert "patchcore" in json.loads(blemish("list", "--json")[1])["methods"]
 
 
-def test_category_all_writes_one_file_for_each(blemish, photos, tmp_path):
+def test_category_all_gives_a_model_and_a_result_for_each_and_their_mean(blemish, photos, tmp_path):
     for name in ("screw", "nut"):
         shutil.copytree(photos, tmp_path / "sets" / name)
     code, _, errors = blemish(
@@ -162,6 +177,20 @@ def test_category_all_writes_one_file_for_each(blemish, photos, tmp_path):
     )  # fmt: skip
     assert code == 0, errors
     assert {p.name for p in tmp_path.glob("*.blemish")} == {"m-screw.blemish", "m-nut.blemish"}
+    code, printed, errors = blemish(
+        "evaluate", tmp_path / "m.blemish", "--data", f"mvtec_ad:{tmp_path / 'sets'}",
+        "--category", "all", "-o", tmp_path / "results",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "categories.csv" in printed
+    rows = list(csv.DictReader((tmp_path / "results/categories.csv").read_text().splitlines()))
+    assert [row["category"] for row in rows] == ["nut", "screw", "mean"]
+    for row in rows[:2]:
+        own = json.loads((tmp_path / "results" / row["category"] / "metrics.json").read_text())
+        assert float(row["image_auroc"]) == own["figures"]["image_auroc"]["value"]
+    assert float(rows[2]["aupro_0.30"]) == pytest.approx(
+        (float(rows[0]["aupro_0.30"]) + float(rows[1]["aupro_0.30"])) / 2
+    )
 
 
 @pytest.mark.parametrize(

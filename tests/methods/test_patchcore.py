@@ -19,7 +19,9 @@ CHANNELS = FilterBank((8,)).channels[0]
 
 
 def learn(count=6, geometry=WHOLE, say=lambda text: None, **options) -> PatchCore:
-    method = PatchCore(PatchCoreOptions(**{"coreset": 0.1, "score": "patch", **options}))
+    method = PatchCore(
+        PatchCoreOptions(**{"coreset": 0.1, "smallest_bank": 1, "score": "patch", **options})
+    )
     method.learn(Samples(DataSet("d", good_records(count)), geometry), Run(say=say))
     return method
 
@@ -69,6 +71,11 @@ def test_memory_and_time_are_told_before_fitting():
     assert f"{6 * CELLS:,} patches with {CHANNELS} channels" in text
     assert f"bank {len(method.bank_):,} ({method.bank_.nbytes / 1e6:.1f} MB)" in text
     assert re.search(r"about \d+ s for features and \d+ s for the coreset", text)
+
+
+def test_a_share_of_few_patches_does_not_make_a_tiny_bank():
+    assert len(learn(coreset=0.01, smallest_bank=100).bank_) == 100
+    assert len(learn(coreset=0.01, smallest_bank=10_000).bank_) == 6 * CELLS, "all there are"
 
 
 def test_a_patch_of_the_bank_is_no_distance_away():

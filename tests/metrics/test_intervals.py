@@ -7,7 +7,6 @@ from blemish.metrics import intervals
 from blemish.metrics.intervals import (
     bootstrap_interval,
     clopper_pearson,
-    conformal_rate_interval,
     group_weights,
     has_spread,
     mean_interval,
@@ -37,21 +36,6 @@ def test_no_trials_say_nothing():
 def test_impossible_counts_are_refused(function, hits, trials):
     with pytest.raises(MetricError, match="needs 0"):
         function(hits, trials)
-
-
-def test_the_rate_behind_a_conformal_threshold_is_beta_distributed():
-    random = np.random.default_rng(0)
-    calibration = np.sort(random.random((20_000, 99)), axis=1)
-    rates = 1 - calibration[:, -5]  # four scores above the threshold
-    low, high = conformal_rate_interval(99, 4)
-    assert np.mean((rates >= low) & (rates <= high)) == pytest.approx(0.95, abs=0.01)
-    assert conformal_rate_interval(99, 4) == pytest.approx(stats.beta(5, 95).interval(0.95))
-
-
-@pytest.mark.parametrize(("calibration", "allowed"), [(0, 0), (5, 5), (5, -1)])
-def test_a_threshold_below_every_score_has_no_rate_interval(calibration, allowed):
-    with pytest.raises(MetricError, match="calibration scores"):
-        conformal_rate_interval(calibration, allowed)
 
 
 def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says():

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blemish.metrics.figure import Figure
 from blemish.reporting.results import (
     figures_csv,
     images_csv,
     safe_cell,
     to_json,
+    write_categories,
     write_results,
 )
 
@@ -93,3 +95,12 @@ def test_three_files_are_written_and_nothing_else(hostile, tmp_path):
     ]
     assert json.loads(paths[0].read_text("utf-8"))["notes"][0].startswith("<script>")
     assert json.loads(paths[0].read_text("utf-8"))["notes"][5].startswith("lone \udcff")
+
+
+def test_the_mean_of_categories_needs_a_value_of_each(tmp_path):
+    found = {
+        "nut": {"a": Figure(0.25, "A"), "b": Figure(1.0, "B")},
+        "=screw": {"a": Figure(0.75, "A"), "b": Figure(None, "B", reason="no masks")},
+    }
+    lines = write_categories(found, tmp_path).read_text(encoding="utf-8").splitlines()
+    assert lines == ["category,a,b", "nut,0.25,1.0", "'=screw,0.75,", "mean,0.5,"]

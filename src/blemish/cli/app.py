@@ -27,13 +27,16 @@ DataSet = Annotated[
     list[str] | None, typer.Option("--data-set", help="Option of the data set, key=value.")
 ]
 Category = Annotated[
-    str | None, typer.Option(help="Category of the data set, or all: one model file for each.")
+    str | None, typer.Option(help="Category of the data set; all = each in turn (fit, evaluate).")
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Option of the method or detector, key=value.")
 ]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="Folder that training is kept in, and gone on with from there.")
+]
+FeatureCache = Annotated[
+    Path | None, typer.Option(help="Folder that features of frozen backbones are kept in.")
 ]
 TRACKERS = ", ".join(blemish.TRACKERS)
 FalseAlarms = Annotated[
@@ -94,6 +97,8 @@ def fit(
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
     checkpoint: Checkpoint = None,
+    feature_cache: FeatureCache = None,
+    feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
     devices: Annotated[int, typer.Option(min=1, help="Devices that train together.")] = 1,
     track: Annotated[str, typer.Option(help=f"Also write curves to: {TRACKERS}.")] = "none",
     label: Annotated[str, typer.Option(help="What the tracker calls this run.")] = "",
@@ -105,6 +110,7 @@ def fit(
         detector = blemish.Detector(method, preset, **output.assignments(settings))
         run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
+        run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
         with progress_bar() as run.progress:
             detector.fit(opened, run)
         output.print_fitted(detector, detector.save(path))
@@ -168,15 +174,26 @@ def evaluate(
     ] = False,
     false_alarms: FalseAlarms = None,
 ) -> None:
-    """Score the test images of a data set: metrics.json, metrics.csv, report.html."""
-    opened = blemish.open_dataset(data, category=category, **output.assignments(data_set))
-    detector = output.load(model, false_alarms)
-    save = output.MapWriter(opened, out, maps, overlays)
-    with progress_bar() as progress:
-        evaluation = blemish.evaluate(
-            detector, opened, progress=progress, on_prediction=save, per_image=per_image
-        )
-    output.write_evaluation(evaluation, out, output.command_line())
+    """Score the test images of a data set: metrics.json, metrics.csv, report.html.
+
+    With --category all: one folder of these per category, by the model files that
+    `fit --category all` wrote, and categories.csv with their mean.
+    """
+    given = output.assignments(data_set)
+    figures = {}
+    for name, path in output.each_category(data, category, model, given):
+        opened = blemish.open_dataset(data, category=name, **given)
+        detector = output.load(path, false_alarms)
+        folder = out / name if category == "all" and name else out
+        save = output.MapWriter(opened, folder, maps, overlays)
+        with progress_bar() as progress:
+            evaluation = blemish.evaluate(
+                detector, opened, progress=progress, on_prediction=save, per_image=per_image
+            )
+        output.write_evaluation(evaluation, folder, output.command_line())
+        figures[name or ""] = evaluation.figures
+    if category == "all":
+        output.write_categories(figures, out)
 
 
 @app.command("compare")

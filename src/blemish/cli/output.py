@@ -49,14 +49,14 @@ def load(model: Path, false_alarms: str | None) -> blemish.Detector:
 
 
 def each_category(
-    data: str, category: str | None, out: Path, options: Mapping[str, Any]
+    data: str, category: str | None, model: Path, options: Mapping[str, Any]
 ) -> Iterator[tuple[str | None, Path]]:
-    """The categories to fit, each with the file to write: ``part.blemish`` → ``part-NAME…``."""
+    """The categories asked for, each with its model file: ``part.blemish`` → ``part-NAME…``."""
     if category != "all":
-        yield category, out
+        yield category, model
         return
     for name in blemish.list_categories(data, **options):
-        yield name, out.with_name(f"{out.stem}-{name}{out.suffix}")
+        yield name, model.with_name(f"{model.stem}-{name}{model.suffix}")
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
@@ -141,6 +141,11 @@ def write_evaluation(evaluation: blemish.Evaluation, folder: Path, command: str)
         if figure is not None:
             print(_line(figure))
     print(f"\nReport: {report.resolve()}")
+
+
+def write_categories(found: Mapping[str, Mapping[str, blemish.Figure]], folder: Path) -> None:
+    """Write the table of all categories and print where it is."""
+    print(f"All categories and their mean: {blemish.write_categories(found, folder).resolve()}")
 
 
 def write_comparison(comparison: blemish.Comparison, folder: Path) -> None:

@@ -12,41 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from blemish.datasets.base import Record, Split
-from blemish.datasets.listing import Place, TreeOptions, public_root, tree_records, visible_folders
+from blemish.datasets.listing import Place, TreeOptions, tree_records, visible_folders
+from blemish.datasets.public import CategoryTree
 from blemish.errors import DataError
 
-ADDRESS = "https://github.com/pankajmishra000/VT-ADL"
 _SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 _TYPES = {"ok": "good", "ko": "defect"}
 
 
-class BTAD:
-    """BTAD: a folder of categories (``01``, ``02``, ``03``), or one category.
+class BTAD(CategoryTree):
+    """BTAD: a folder of categories (``01``, ``02``, ``03``), or one category."""
 
-    Args:
-        root: The folder; None looks in ``$BLEMISH_DATA/btad``.
-        options: See :class:`BTAD.Options`.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    title, folder = "BTAD", "btad"
+    address = "https://github.com/pankajmishra000/VT-ADL"
+    marker = "train/ok"
 
     @dataclass(frozen=True)
     class Options(TreeOptions):
         """Options of the data set ``btad``."""
-
-    def __init__(self, root: Path | None, options: Options):
-        self.root = public_root(root, "btad", ADDRESS)
-        self.options = options
-
-    def categories(self) -> tuple[str, ...]:
-        """Names of the categories; none where the root is itself one."""
-        if _is_category(self.root):
-            return ()
-        return tuple(f.name for f in visible_folders(self.root) if _is_category(f))
 
     def records(self, category: str | None) -> tuple[Sequence[Record], Sequence[str]]:
         """List one category; keys are relative to its folder.
@@ -55,12 +40,7 @@ class BTAD:
             DataError: No ``train/ok``, a folder that is neither ``ok`` nor ``ko``, defective
                 images in ``train/``, or an orphan mask.
         """
-        root = self.root / category if category else self.root
-        if not _is_category(root):
-            raise DataError(
-                f"{root} has no folder train/ok, so it is no category of BTAD; give the folder "
-                "above it or the reader `folder`."
-            )
+        root = self.category_root(category)
         places = []
         for name, split in _SPLITS.items():
             folders = visible_folders(root / name) if (root / name).is_dir() else []
@@ -73,7 +53,3 @@ class BTAD:
                 places.append(Place(folder, split, _TYPES[folder.name]))
         masks = root / "ground_truth"
         return tree_records(root, places, [(masks, "test")], "", self.options)
-
-
-def _is_category(folder: Path) -> bool:
-    return (folder / "train" / "ok").is_dir()

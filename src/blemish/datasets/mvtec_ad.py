@@ -12,40 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from blemish.datasets.base import Record, Split
-from blemish.datasets.listing import Place, TreeOptions, public_root, tree_records, visible_folders
+from blemish.datasets.listing import Place, TreeOptions, tree_records, visible_folders
+from blemish.datasets.public import CategoryTree
 from blemish.errors import DataError
 
-ADDRESS = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
 _SPLITS: dict[str, Split] = {"train": "train", "validation": "val", "test": "test"}
 
 
-class MVTecAD:
-    """MVTec AD: a folder of categories, or one category.
+class MVTecAD(CategoryTree):
+    """MVTec AD: a folder of categories, or one category."""
 
-    Args:
-        root: The folder; None looks in ``$BLEMISH_DATA/mvtec_ad``.
-        options: See :class:`MVTecAD.Options`.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    title, folder = "MVTec AD", "mvtec_ad"
+    address = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+    marker = "train/good"
 
     @dataclass(frozen=True)
     class Options(TreeOptions):
         """Options of the data set ``mvtec_ad``."""
-
-    def __init__(self, root: Path | None, options: Options):
-        self.root = public_root(root, "mvtec_ad", ADDRESS)
-        self.options = options
-
-    def categories(self) -> tuple[str, ...]:
-        """Names of the categories; none where the root is itself one."""
-        if _is_category(self.root):
-            return ()
-        return tuple(f.name for f in visible_folders(self.root) if _is_category(f))
 
     def records(self, category: str | None) -> tuple[Sequence[Record], Sequence[str]]:
         """List one category; keys are relative to its folder.
@@ -53,12 +38,7 @@ class MVTecAD:
         Raises:
             DataError: No ``train/good``, another folder in ``train/``, or an orphan mask.
         """
-        root = self.root / category if category else self.root
-        if not _is_category(root):
-            raise DataError(
-                f"{root} has no folder train/good, so it is no category of MVTec AD; give the "
-                "folder above it or the reader `folder`."
-            )
+        root = self.category_root(category)
         places = []
         for name, split in _SPLITS.items():
             folders = visible_folders(root / name) if (root / name).is_dir() else []
@@ -72,7 +52,3 @@ class MVTecAD:
             )
         masks = root / "ground_truth"
         return tree_records(root, places, [(masks, "test")], "_mask", self.options)
-
-
-def _is_category(folder: Path) -> bool:
-    return (folder / "train" / "good").is_dir()

@@ -99,6 +99,15 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     return [replace(r, split="test" if r.group in test else "train") for r in records]
 
 
+def count_calibratable(data: DataSet) -> int:
+    """Number of training groups that may calibrate: good photos only, none of them synthetic.
+
+    Raises:
+        DataError: As for :func:`calibration_split`.
+    """
+    return len(_calibratable(data, 0)[2])
+
+
 def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str]]:
     """The training normals, their groups, and those that may calibrate, ranked."""
     normals = data.select("train", defective=False)

@@ -17,39 +17,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blemish.datasets.base import Record, Split
-from blemish.datasets.listing import Place, TreeOptions, public_root, tree_records, visible_folders
+from blemish.datasets.listing import Place, TreeOptions, tree_records, visible_folders
+from blemish.datasets.public import CategoryTree
 from blemish.datasets.splits import split_off_test
 from blemish.errors import DataError
 
-ADDRESS = "https://github.com/amazon-science/spot-diff"
 TEST_SHARE = 0.1  # of the normal images, where no split file says otherwise; as in the official one
 _TYPES = {"Normal": "good", "Anomaly": "anomaly"}
 
 
-class VisA:
-    """VisA: a folder of categories, or one category.
+class VisA(CategoryTree):
+    """VisA: a folder of categories, or one category."""
 
-    Args:
-        root: The folder; None looks in ``$BLEMISH_DATA/visa``.
-        options: See :class:`VisA.Options`.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    title, folder = "VisA", "visa"
+    address = "https://github.com/amazon-science/spot-diff"
+    marker = "Data/Images/Normal"
 
     @dataclass(frozen=True)
     class Options(TreeOptions):
         """Options of the data set ``visa``."""
-
-    def __init__(self, root: Path | None, options: Options):
-        self.root = public_root(root, "visa", ADDRESS)
-        self.options = options
-
-    def categories(self) -> tuple[str, ...]:
-        """Names of the categories; none where the root is itself one."""
-        if _is_category(self.root):
-            return ()
-        return tuple(f.name for f in visible_folders(self.root) if _is_category(f))
 
     def records(self, category: str | None) -> tuple[Sequence[Record], Sequence[str]]:
         """List one category; keys are relative to its folder.
@@ -57,12 +43,7 @@ class VisA:
         Raises:
             DataError: No ``Data/Images/Normal``, an orphan mask, or a split file that does not fit.
         """
-        root = self.root / category if category else self.root
-        if not _is_category(root):
-            raise DataError(
-                f"{root} has no folder Data/Images/Normal, so it is no category of VisA; give the "
-                "folder above it or the reader `folder`."
-            )
+        root = self.category_root(category)
         folders = visible_folders(root / "Data" / "Images")
         unknown = [f for f in folders if f.name not in _TYPES]
         if unknown:
@@ -84,10 +65,6 @@ class VisA:
                 f"{missing[0]}); complete it, or delete it to split by chance."
             )
         return [replace(r, split=splits[r.key]) for r in records], warnings
-
-
-def _is_category(folder: Path) -> bool:
-    return (folder / "Data" / "Images" / "Normal").is_dir()
 
 
 def _read_splits(path: Path, category: str) -> dict[str, Split]:

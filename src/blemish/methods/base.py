@@ -43,6 +43,7 @@ class Method:
         supervision: ``"normal"``, or what else it learns from: ``"masks"``, ``"labels"``.
         localises: Whether the map says where the defect is.
         exportable: Whether it can be written as an ONNX file.
+        cheap_fits: Whether few images are learned so fast that calibration may fit several times.
         presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
         default_size: (height, width) of the working resolution, None = from the images.
     """
@@ -51,6 +52,7 @@ class Method:
     supervision: ClassVar[Supervision] = "normal"
     localises: ClassVar[bool] = True
     exportable: ClassVar[bool] = False
+    cheap_fits: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_size: ClassVar[tuple[int, int] | None] = None
 

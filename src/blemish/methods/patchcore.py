@@ -3,10 +3,11 @@
 [1] K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler, "Towards Total Recall in
     Industrial Anomaly Detection", CVPR 2022, arXiv 2106.08265.
 
-Differs from [1]: the bank has a byte budget beside the ratio, both known before fitting; the greedy
-coreset is exact on randomly projected features, chosen in batches (see `memory.py`); padding of the
-3×3 neighbourhood does not count as zero; the score is by default the peak of the blurred map;
-patches outside the region of interest are never kept.
+Differs from [1]: the bank has a byte budget beside the ratio, both known before fitting, and a
+least size, because a share of few patches covers nothing; the greedy coreset is exact on randomly
+projected features, chosen in batches (see `memory.py`); padding of the 3×3 neighbourhood does not
+count as zero; the score is by default the peak of the blurred map; patches outside the region of
+interest are never kept.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features
+from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import average_neighbourhood, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
@@ -43,6 +45,9 @@ class PatchCoreOptions:
     weights: str | None = option(None, "Weights of a timm model: a file, 'random' or 'download'.")
     strides: tuple[int, ...] = option((), "Feature maps to join, by stride; empty = default.")
     coreset: float = option(0.01, "Share of all patches that is kept.", low=1e-6, high=1)
+    smallest_bank: int = option(
+        1000, "Patches that are kept however small the share, where there are as many.", low=1
+    )
     bank_mb: float = option(64.0, "Largest size of the bank in MB (10^6 bytes).", low=0.001)
     memory_mb: float = option(500.0, "Memory for candidates while fitting, in MB.", low=1)
     neighbourhood: int = option(3, "Side of the patch neighbourhood that is averaged.", low=1)
@@ -63,6 +68,7 @@ class PatchCore(Method):
 
     Options = PatchCoreOptions
     exportable = True
+    cheap_fits = True
     presets = {  # noqa: RUF012
         "tiny": {"coreset": 0.05, "bank_mb": 0.5},
         "small": {},
@@ -162,10 +168,15 @@ class PatchCore(Method):
     def _prepare(self) -> None:
         self._squares = np.einsum("ij,ij->i", self.bank_, self.bank_)
 
-    def _embed(self, x: Pixels) -> Features:
+    def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
-        side = self.options.neighbourhood
-        return join_grids([average_neighbourhood(m, side) for m in self._backbone(x)])
+        maps, side = (backbone or self._backbone)(x), self.options.neighbourhood
+        return join_grids([average_neighbourhood(m, side) for m in maps])
+
+    def _wanted(self, patches: int) -> int:
+        """How many of so many patches go into the bank; an update has a bank already."""
+        least = self.options.smallest_bank - len(getattr(self, "bank_", ()))
+        return max(1, round(self.options.coreset * patches), least)
 
     def _largest_bank(self, channels: int) -> int:
         return int(self.options.bank_mb * 1e6 // (4 * channels))
@@ -174,10 +185,11 @@ class PatchCore(Method):
         """Compute the features of all images; keep as many patches as the memory allows."""
         candidates: _Candidates | None = None
         generator = np.random.default_rng(run.seed)
+        backbone = cached(self._backbone, samples, run)
         done = 0
         started = time.perf_counter()
         for batch in samples.batches(BATCH, keep=False):
-            features = self._embed(batch.x)
+            features = self._embed(batch.x, backbone)
             if candidates is None:
                 seconds = time.perf_counter() - started
                 candidates = self._plan(features, batch, len(samples), seconds, run)
@@ -186,7 +198,7 @@ class PatchCore(Method):
             run.progress("features", min(done, len(samples)), len(samples))
         if candidates is None or not candidates.filled:
             raise DataError("No training image has a valid patch: check the region of interest.")
-        candidates.trim(self.options.coreset)
+        candidates.trim(self._wanted(candidates.seen))
         return candidates
 
     def _plan(
@@ -204,7 +216,7 @@ class PatchCore(Method):
                 f"One patch has {each} bytes: bank_mb={self.options.bank_mb} and memory_mb="
                 f"{self.options.memory_mb} leave no room for any."
             )
-        bank = min(largest, max(1, round(self.options.coreset * patches)))
+        bank = min(largest, kept, self._wanted(patches))
         run.say(
             f"PatchCore: {patches:,} patches with {channels} channels; {kept:,} candidates "
             f"({kept * each / 1e6:.0f} MB), bank {bank:,} ({bank * channels * 4 / 1e6:.1f} MB); "
@@ -288,6 +300,6 @@ class _Candidates:
             self.origins[rows] = len(self.digests) - 1
             self.filled += len(patches)
 
-    def trim(self, coreset: float) -> None:
+    def trim(self, wanted: int) -> None:
         self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
-        self.wanted = min(max(1, round(coreset * self.seen)), self.largest, self.filled)
+        self.wanted = min(wanted, self.largest, self.filled)

@@ -82,33 +82,6 @@ def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
-def conformal_rate_interval(
-    calibration: int, allowed: int, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Interval of the true false-alarm rate behind a split-conformal threshold.
-
-    With n calibration scores and a threshold that `allowed` of them exceed, the rate at which a
-    fresh good part exceeds it is Beta(allowed + 1, n - allowed) distributed over calibration sets.
-
-    [1] Vovk: Conditional validity of inductive conformal predictors, ACML 2012.
-
-    Args:
-        calibration: Number of calibration scores, n ≥ 1.
-        allowed: How many of them lie above the threshold, 0 … n - 1.
-        confidence: Confidence in (0, 1).
-
-    Raises:
-        MetricError: `allowed` is not within 0 … n - 1.
-    """
-    if not 0 <= allowed < calibration:
-        raise MetricError(
-            f"{allowed} of {calibration} calibration scores above the threshold: needs 0 … n - 1."
-        )
-    side = (1 - confidence) / 2
-    a, b = allowed + 1, calibration - allowed
-    return float(special.betaincinv(a, b, side)), float(special.betaincinv(a, b, 1 - side))
-
-
 def mean_interval(values: ArrayLike, seed: int, replicates: int = REPLICATES) -> Interval:
     """Percentile bootstrap interval of a mean over independent units, such as regions.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from blemish.evaluation import Evaluation
 from blemish.files import write_atomically
+from blemish.metrics.figure import Figure
 
 EVALUATION_SCHEMA = "blemish.evaluation/1"
 # A spreadsheet takes a cell that begins with one of these for a formula, and runs it.
@@ -46,6 +47,29 @@ def write_results(evaluation: Evaluation, folder: Path) -> list[Path]:
         write_atomically(folder / "metrics.csv", figures_csv(evaluation)),
         write_atomically(folder / "images.csv", images_csv(evaluation)),
     ]
+
+
+def write_categories(found: Mapping[str, Mapping[str, Figure]], folder: Path) -> Path:
+    """Write ``categories.csv``: a row of figures per category, and their mean.
+
+    Args:
+        found: Category to its figures. A figure that a category lacks has no mean.
+        folder: Where; made where it is missing.
+    """
+    names = list(dict.fromkeys(name for figures in found.values() for name in figures))
+    rows: list[dict[str, object]] = [
+        {"category": category, **{n: figures[n].value for n in names if n in figures}}
+        for category, figures in found.items()
+    ]
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    means = {n: _mean(values) for n, values in columns.items()}
+    table = _table(["category", *names], [*rows, {"category": "mean", **means}])
+    return write_atomically(folder / "categories.csv", table)
+
+
+def _mean(values: Sequence[object]) -> float | None:
+    known = [value for value in values if isinstance(value, float | int)]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -125,7 +149,7 @@ def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([safe_cell(row[column]) for column in columns] for row in rows)
+    writer.writerows([safe_cell(row.get(column)) for column in columns] for row in rows)
     return file.getvalue()
 
 

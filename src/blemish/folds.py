@@ -1,0 +1,60 @@
+"""Which training parts a detector learns from, and which calibrate it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from blemish.datasets.base import DataSet
+from blemish.datasets.splits import calibration_split, count_calibratable, cross_folds
+from blemish.errors import DataError, OptionError
+from blemish.methods.base import Method, Run
+from blemish.settings import Settings
+
+# Below this many good parts a fifth of them promises little: 19 parts must calibrate for 5 %.
+FEW_PARTS = 100
+
+
+def choose_folds(
+    data: DataSet, settings: Settings, name: str, method: type[Method], run: Run
+) -> list[tuple[DataSet, DataSet]]:
+    """What to learn from and what to calibrate on: one pair, or several for cross calibration.
+
+    Args:
+        data: Any data set; only its training images are used.
+        settings: ``calibration`` and what belongs to it; ``auto`` is ``cross`` below
+            `FEW_PARTS` parts where fits are cheap and one device does them.
+        name: Name of the method.
+        method: Tells whether it learns from defects and whether its fits are cheap.
+        run: Seed, devices; told when there will be several fits.
+
+    Raises:
+        DataError: Too few good images, or defective ones for a method that takes none.
+        OptionError: Several devices with ``calibration="cross"``.
+    """
+    train = data.select("train")
+    defective = train.select(defective=True)
+    if method.supervision == "normal" and len(defective):
+        raise DataError(
+            f"{name} learns from good images only, but {len(defective)} training images are "
+            f"defective ({defective.records[0].key}, …). Move them to the test split, or use a "
+            "method that learns from defects."
+        )
+    if _is_cross(train, settings, method, run):
+        folds = cross_folds(train, settings.folds, settings.seed)
+        run.say(f"Fits {len(folds) + 1} times, so that every good part calibrates once.")
+    else:
+        folds = [calibration_split(train, settings.calibration_share, settings.seed)]
+    # Defects are only ever learned from; methods for normals have none here.
+    return [
+        (replace(learn, records=(*learn.records, *defective.records)), held_out)
+        for learn, held_out in folds
+    ]
+
+
+def _is_cross(train: DataSet, settings: Settings, method: type[Method], run: Run) -> bool:
+    how = settings.calibration
+    if how == "cross" and run.devices > 1:
+        raise OptionError("calibration=cross fits several times; use one device for it.")
+    if how != "auto":
+        return how == "cross"
+    return method.cheap_fits and run.devices == 1 and count_calibratable(train) < FEW_PARTS
