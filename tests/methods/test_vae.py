@@ -1,8 +1,12 @@
+import socket
+import sys
 from functools import cache, partial
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from blemish.checkpoints import Checkpoint, open_folder
 from blemish.datasets.base import DataSet, Record
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, TrainingError
@@ -189,6 +193,42 @@ def test_an_interrupted_fit_goes_on_to_the_same_model_and_refuses_other_options(
     assert any("goes on after epoch" in text for text in said)
     unbroken = make(**options).fit(bar_data())
     assert np.array_equal(scores(resumed, True), scores(unbroken, True))
+
+
+@pytest.mark.parametrize(("images", "batch"), [(5, 32), (5, 1), (2, 8)])
+def test_few_images_and_batches_of_one_train(images, batch):
+    detector = make(train_batch=batch, epochs=2).fit(bar_data(images, 2))
+    assert np.isfinite(detector.predict(bars(5)).score)
+    assert len(detector.history["loss"]) == 2
+
+
+def test_a_folder_that_another_fit_is_using_is_refused(tmp_path):
+    with (
+        open_folder(tmp_path, {}),
+        pytest.raises(TrainingError, match=r"in use by another training run; choose another"),
+    ):
+        make(epochs=2).fit(bar_data(8, 2), Run(checkpoint=tmp_path))
+
+
+def test_the_checkpoint_of_another_method_is_refused(tmp_path):
+    other = {"method": "ganomaly", "options": {}}
+    with open_folder(tmp_path, other) as folder:
+        folder.write(Checkpoint(1, {}, {"a": np.zeros(1)}, {}))
+    with pytest.raises(TrainingError, match="method is ganomaly there and vae now"):
+        make(epochs=2).fit(bar_data(8, 2), Run(checkpoint=tmp_path))
+
+
+def test_a_tracker_that_cannot_be_reached_is_said_once_and_the_fit_goes_on(tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
+    said = []
+    run = Run(track="wandb", track_folder=tmp_path, say=said.append)
+    detector = make(epochs=3).fit(bar_data(8, 2), run)
+    assert sum("Tracking with wandb failed" in text for text in said) == 1
+    assert len(detector.history["loss"]) == 3
 
 
 def test_the_usual_error_is_measured_on_parts_that_were_not_trained_on():

@@ -125,7 +125,7 @@ class VAE(Method):
             "channels": (8, 16, 32, 64, 64),
             "hidden": 256,
             "latent": 64,
-            "epochs": 50,
+            "epochs": 30,
             "train_batch": 4,
             "learning_rate": 1e-3,
             "schedule": "cosine",
