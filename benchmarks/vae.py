@@ -1,7 +1,8 @@
 """The runs behind docs/methods/vae.md: `python benchmarks/vae.py TARGET …`, one file each.
 
 Targets: whole, anode, cathode, screw, magnetic_tile (the preset `small`), each also as NAME_plain
-(without noise and divergence); anode_patchcore, cathode_patchcore; overhead, resume. Drawn plates
+(without noise and divergence); anode_patchcore, cathode_patchcore; overhead, resume; design (one
+set that choices were made on, and the pictures of the documents). Drawn plates
 use the seeds 100 to 102, which nothing was designed on. `screw` and `magnetic_tile` need
 $BLEMISH_DATA.
 """
@@ -14,13 +15,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from blemish.benchmark import Result, pool_seeds, run_once
 from blemish.datasets.opening import open_dataset
 from blemish.metrics.figure import Figure
 from blemish.metrics.ranking import auroc
-from common import SEEDS, main
+from blemish.reporting.pictures import overlay
+from common import RESULTS, SEEDS, main
 
+ROOT = Path(__file__).parent.parent
 PLATES = SEEDS[:3]
 FEW = 10  # epochs where images are many: more updates than on the plates all the same
 
@@ -38,34 +42,62 @@ def by_kind(evaluation):
     return figures
 
 
-def measure(what, name, method, sources, seeds, preset=None, **options):
+def measure(what, name, method, sources, seeds, preset=None, show=None, **options):
+    """Fit and evaluate once per seed; the file is written after each, with the seeds so far."""
     runs, took, prints = [], [], []
     for seed, source in zip(seeds, sources, strict=True):
         data = open_dataset(**source)
         chosen = {**options, "seed": seed} if method == "vae" else options
         detector, evaluation, seconds = run_once(method, data, chosen, preset)
-        figures = {**evaluation.figures, **by_kind(evaluation)}
-        if method == "vae" and options.get("variational", True):
-            learned = detector.pipeline.method
-            share = learned.active_units_ / learned.options.latent
-            figures["active_units"] = Figure(share, "Active units, share of all")
-        if method == "vae":
-            error = detector.history["error"][-1]
-            figures["error"] = Figure(error, "Mean squared error of the last epoch")
-        runs.append(figures)
+        runs.append({**evaluation.figures, **by_kind(evaluation), **of_training(detector)})
         took.append({**seconds, "per_image": evaluation.seconds["predict_per_image"]})
         prints.append(evaluation.data["test_fingerprint"])
-        print(what, method, seed, figures["image_auroc"].value, took[-1], flush=True)
-    return Result(
-        what=what,
-        method=method,
-        options={**({"preset": preset} if preset else {}), **options},
-        command=f"python benchmarks/vae.py {what}",
-        seeds=seeds,
-        data={"name": name, "fingerprint": prints},
-        figures=pool_seeds(runs),
-        seconds={k: float(np.median([s[k] for s in took])) for k in took[0]},
-    )
+        print(what, method, seed, runs[-1]["image_auroc"].value, took[-1], flush=True)
+        if show:
+            show(detector, data)
+        result = Result(
+            what=what,
+            method=method,
+            options={**({"preset": preset} if preset else {}), **options},
+            command=f"python benchmarks/vae.py {what}",
+            seeds=seeds[: len(runs)],
+            data={"name": name, "fingerprint": prints},
+            figures=pool_seeds(runs),
+            seconds={k: float(np.median([s[k] for s in took])) for k in took[0]},
+        )
+        result.write(RESULTS)
+    return result
+
+
+def of_training(detector):
+    """Where the training of a VAE ended."""
+    if detector.method_name != "vae":
+        return {}
+    learned, last = detector.pipeline.method, detector.history["error"][-1]
+    share = learned.active_units_ / learned.options.latent
+    return {
+        "active_units": Figure(share, "Active units, share of all"),
+        "error": Figure(last, "Mean squared error of the last epoch"),
+    }
+
+
+def picture(detector, data):
+    """Photo, reconstruction, difference and map of four plates, as docs/pictures/vae.jpg."""
+    columns = []
+    for kind in ("good", "scratch", "dent", "missing"):
+        record = [r for r in data.select("test") if r.defect_type == kind][1]
+        image = data.image(record)
+        found = detector.predict(image)
+        columns += [image, *found.pictures.values(), overlay(image, found)]
+    shown = [np.asarray(Image.fromarray(c).resize((80, 400))) for c in columns]
+    joined = np.concatenate([np.pad(c, ((0, 0), (0, 4), (0, 0))) for c in shown], axis=1)
+    Image.fromarray(joined).save(ROOT / "docs/pictures/vae.jpg", quality=80)
+
+
+def design():
+    """One plate set that choices were made on, and its pictures."""
+    sources = [{"where": "battery_plate", "seed": 0}]
+    return measure("design", "battery_plate", "vae", sources, (0,), "small", picture)
 
 
 def plates(what, region, method="vae", preset="small", **options):
