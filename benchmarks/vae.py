@@ -2,11 +2,12 @@
 
 Targets: whole, anode, cathode, screw, magnetic_tile (the preset `small`), each also as NAME_plain
 (without noise and divergence); anode_patchcore, cathode_patchcore; overhead, resume; design (one
-set that choices were made on, and the pictures of the documents). Drawn plates
+set that choices were made on, and the pictures of the documents); linear. Drawn plates
 use the seeds 100 to 102, which nothing was designed on. `screw` and `magnetic_tile` need
 $BLEMISH_DATA.
 """
 
+import itertools
 import random
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from common import RESULTS, SEEDS, main
 
 ROOT = Path(__file__).parent.parent
 PLATES = SEEDS[:3]
+DESIGN = (0, 1)  # choices were made on these
+COMPONENTS = (0, 8, 32)
 FEW = 10  # epochs where images are many: more updates than on the plates all the same
 
 
@@ -98,6 +101,68 @@ def design():
     """One plate set that choices were made on, and its pictures."""
     sources = [{"where": "battery_plate", "seed": 0}]
     return measure("design", "battery_plate", "vae", sources, (0,), "small", picture)
+
+
+def linear():
+    """Principal components in the network's place: what is left to a network, what to the score."""
+    from scipy import ndimage
+
+    from blemish.maps import Post, pool_score, smooth
+    from blemish.methods.vae import _squared_error
+    from blemish.preprocess import Geometry
+    from blemish.samples import Samples
+
+    ways = {
+        "before": ("128", 0.0, Post(blur=2.0, pool="top_share", pool_value=0.005)),
+        "aspect": ("auto:128", 0.0, Post(blur=2.0, pool="top_share", pool_value=0.005)),
+        "pooling": ("auto:128", 0.0, Post(blur=0.7, pool="top_share", pool_value=0.001)),
+        "light": ("auto:128", 4.0, Post(blur=0.7, pool="top_share", pool_value=0.001)),
+    }
+    sizes = {"128": (128, 26), "auto:128": (288, 56)}
+    found = {(way, k): [] for way in ways for k in COMPONENTS}
+    for seed in DESIGN:
+        data = open_dataset("battery_plate", seed=seed)
+        bad = np.array([r.defective for r in data.select("test")])
+        for size, shape in sizes.items():
+            learn, test = (
+                np.concatenate([b.x for b in Samples(data.select(s), Geometry(shape)).batches(16)])
+                for s in ("train", "test")
+            )
+            held, learn = learn[::6], np.delete(learn, np.s_[::6], axis=0)
+            mean = learn.mean(axis=0)
+            flat = (learn - mean).reshape(len(learn), -1)
+            basis = np.linalg.svd(flat, full_matrices=False)[2]
+            for (way, (at, local, post)), k in itertools.product(ways.items(), COMPONENTS):
+                if at != size:
+                    continue
+                errors = []
+                for x in (held, test):
+                    codes = (x - mean).reshape(len(x), -1) @ basis[:k].T
+                    drawn = mean + (codes @ basis[:k]).reshape(x.shape)
+                    errors.append(_squared_error(x, drawn, np.ones(x.shape[:3], bool), local))
+                usual = ndimage.gaussian_filter(errors[0].mean(axis=0), 2.0)
+                maps = errors[1] / (usual + 0.1 * errors[0].mean())
+                scores = [pool_score(smooth(m, None, post), None, post) for m in maps]
+                found[way, k].append(auroc(scores, bad))
+        print(seed, {key: values[-1] for key, values in found.items()}, flush=True)
+    label = "Image AUROC, {} principal components: {}"
+    return Result(
+        what="linear",
+        method="vae",
+        options={"components": list(COMPONENTS)},
+        command="python benchmarks/vae.py linear",
+        seeds=DESIGN,
+        data={"name": "battery_plate"},
+        figures={
+            f"{way}_{k}": {
+                "value": float(np.mean(values)),
+                "label": label.format(k, way),
+                "values": values,
+            }
+            for (way, k), values in found.items()
+        },
+        notes=[f"{way}: image_size {a}, local {b}, {c}" for way, (a, b, c) in ways.items()],
+    )
 
 
 def plates(what, region, method="vae", preset="small", **options):
