@@ -339,15 +339,18 @@ class Blender:
         into[r.start : r.stop, c.start : c.stop] += rows @ grid @ columns.T
 
 
-def auto_size(shapes: list[tuple[int, int]], multiple: int = 16) -> tuple[int, int]:
-    """Working resolution for images of these shapes: their own, within `AUTO_PIXELS` pixels.
+def auto_size(
+    shapes: list[tuple[int, int]], multiple: int = 16, pixels: int = AUTO_PIXELS
+) -> tuple[int, int]:
+    """Working resolution for images of these shapes: their own, within a number of pixels.
 
     Args:
         shapes: (H, W) of the training images.
         multiple: Both sides are rounded to a multiple of this.
+        pixels: Larger images are shrunk to this many; their aspect stays.
     """
     height, width = np.median(np.asarray(shapes, float), axis=0)
-    scale = min(1.0, math.sqrt(AUTO_PIXELS / (height * width)))
+    scale = min(1.0, math.sqrt(pixels / (height * width)))
     return (
         max(multiple, round(height * scale / multiple) * multiple),
         max(multiple, round(width * scale / multiple) * multiple),
