@@ -227,6 +227,25 @@ def threshold(
     output.print_fitted(detector, detector.save(out or model))
 
 
+@app.command("station")
+def station(
+    folder: Annotated[Path, typer.Option(help="Data folder.")] = Path("blemish-station"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8420,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="BLEMISH_STATION_TOKEN", help="Secret; needed beyond loopback."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="PostgreSQL URL instead of SQLite in the folder.")
+    ] = None,
+) -> None:
+    """Serve the inspection station: inspect, review and relearn in a browser."""
+    run = blemish.run_station  # says what to install where the extra is missing
+    print(f"The station is at http://{host}:{port} (stop it with Ctrl+C).", flush=True)
+    run(folder, host=host, port=port, token=token, database=database)
+
+
 @app.command("list")
 def list_everything(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
