@@ -9,10 +9,32 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra is missing: pip install 'blemish[station]'")
 
+from blemish.station.decoding import Decoders
 from blemish.station.settings import StationSettings
 from station_helpers import fill_part, finish, open_client
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that train
+
+
+class SharedDecoders(Decoders):
+    """Decoders that outlive their station: starting a process per test would take most time."""
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_decoders():
+    made = {}
+
+    def find(count, *limits):
+        return made.setdefault((count, *limits), SharedDecoders(count, *limits))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blemish.station.context.Decoders", find)
+        yield
+    for decoders in made.values():
+        Decoders.close(decoders)
 
 
 @pytest.fixture
@@ -40,8 +62,8 @@ def trained_folder(tmp_path_factory):
 @pytest.fixture
 def trained(trained_folder, tmp_path):
     """A station with the trained part ``plate``."""
-    shutil.copytree(trained_folder, tmp_path / "station")
-    with open_client(StationSettings(tmp_path / "station")) as opened:
+    shutil.copytree(trained_folder, tmp_path / "trained")
+    with open_client(StationSettings(tmp_path / "trained")) as opened:
         yield opened
 
 

@@ -146,7 +146,7 @@ def test_hostile_names_are_shown_escaped_and_never_become_paths(trained, name):
         assert "<script>alert" not in page.text
         assert "<img src=x" not in page.text
     folder = trained.app.state.settings.folder
-    assert {p.name for p in folder.parent.iterdir()} == {"station"}
+    assert {p.name for p in folder.parent.iterdir()} == {"trained"}
 
 
 @pytest.mark.parametrize("sha", ["..%2f..%2fstation.sqlite", "0" * 64, "station.sqlite", "%00"])

@@ -92,5 +92,6 @@ def insert_once(session: Session, table: type[Base], **values: Any) -> bool:
     """
     dialect = session.get_bind().dialect.name
     make = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    statement = make(table.__table__).values(**values).on_conflict_do_nothing()  # type: ignore[arg-type]
-    return bool(session.connection().execute(statement).rowcount)
+    key = list(table.__table__.primary_key)
+    statement = make(table).values(**values).on_conflict_do_nothing().returning(*key)
+    return session.execute(statement).first() is not None

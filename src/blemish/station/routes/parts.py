@@ -89,7 +89,7 @@ def add_folder(station: Station, part: str, given: FolderName) -> dict[str, Any]
 
 @router.put("/parts/{part}/roi")
 def set_roi(
-    station: Station, part: str, mask: Annotated[bytes, Body(media_type="image/png")]
+    station: Station, part: str, mask: Annotated[bytes, Body(media_type="image/png")] = b""
 ) -> dict[str, Any]:
     """Set the region of interest by a mask; an empty body takes it away."""
     parts.set_roi(station, part, mask or None)
