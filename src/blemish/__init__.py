@@ -43,6 +43,8 @@ _PUBLIC = {
     "read_image": "blemish.images",
     "read_info": "blemish.images",
     "read_mask": "blemish.images",
+    "back_up_station": "blemish.station.backup",
+    "restore_station": "blemish.station.backup",
     "run_station": "blemish.station.server",
     "to_png_bytes": "blemish.images",
     "write_png": "blemish.images",

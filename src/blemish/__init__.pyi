@@ -34,6 +34,8 @@ from blemish.reporting.results import write_categories as write_categories
 from blemish.reporting.results import write_results as write_results
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
+from blemish.station.backup import back_up_station as back_up_station
+from blemish.station.backup import restore_station as restore_station
 from blemish.station.server import run_station as run_station
 from blemish.tracking import TRACKERS as TRACKERS
 from blemish.types import Prediction as Prediction

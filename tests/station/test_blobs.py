@@ -36,7 +36,7 @@ def test_files_without_a_row_are_swept_and_others_stay(context):
     context.models.mkdir()
     (context.models / "0.blemish").write_bytes(b"never recorded")
     with context.database.write() as session:
-        context.blobs.record(session, kept, "image/png")
+        context.blobs.record(session, b"kept", "image/png")
     assert context.sweep() == 2
     assert context.blobs.path(kept).exists()
     assert not context.blobs.path(orphan).exists()

@@ -27,7 +27,7 @@ from blemish.station.settings import StationSettings  # noqa: E402
 pytestmark = pytest.mark.slow
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 SIZES = {"desktop": (1280, 860), "tablet": (820, 1180)}
-GOOD = 16
+GOOD, BAD = 12, 6
 JOB_MS = 120_000
 
 
@@ -61,9 +61,9 @@ def station(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory):
-    """Drawn battery plates as files: ``train/…``, ``good/…``, ``bad/…`` and the masks of the bad."""
+    """Drawn battery plates as files: ``train/…``, ``good/…``, ``bad/…``, ``masks/…``."""
     folder = tmp_path_factory.mktemp("plates")
-    data = open_dataset("battery_plate", good=GOOD + 14, defective=10)
+    data = open_dataset("battery_plate", good=GOOD + 14, defective=BAD)
     good = [r for r in data if not r.defective]
     bad = [r for r in data if r.defective]
     groups = {"train": good[:GOOD], "good": good[GOOD:], "bad": bad}
@@ -129,10 +129,10 @@ def test_a_part_is_created_from_dropped_plates_and_trained(page, plates):
 def test_a_defect_is_marked_in_the_right_place(page, plates):
     page.goto("/parts/battery-plate/inspect")
     page.locator("#files").set_input_files([*files(plates / "good", 0, 3), *files(plates / "bad")])
-    playwright.expect(page.locator(".result")).to_have_count(13, timeout=60_000)
+    playwright.expect(page.locator(".result")).to_have_count(3 + BAD, timeout=60_000)
     look(page, "inspect")
     hits = 0
-    for i in range(10):
+    for i in range(BAD):
         page.goto("/parts/battery-plate/inspect")
         page.locator(".result a", has_text=f"bad {i}.png").click()
         page.wait_for_url("**/inspections/*")
@@ -142,7 +142,7 @@ def test_a_defect_is_marked_in_the_right_place(page, plates):
         near = mask[max(0, row - 16) : row + 17, max(0, column - 16) : column + 17]
         hits += bool(near.any())
     # A tiny bank from a dozen plates does not see every scratch; where it looks must be no chance.
-    assert hits >= 5, f"{hits} of 10 defects hold the darkest pixel of the overlay"
+    assert hits >= BAD / 2, f"{hits} of {BAD} defects hold the darkest pixel of the overlay"
     look(page, "inspection")
 
 
@@ -173,7 +173,7 @@ def test_the_opacity_slider_fades_the_map(page):
 
 def test_a_threshold_is_previewed_and_set_with_the_keyboard(page):
     page.goto("/parts/battery-plate/inspect")
-    playwright.expect(page.locator("#effect")).to_contain_text("Of the last 13 inspections")
+    playwright.expect(page.locator("#effect")).to_contain_text("Of the last 9 inspections")
     page.locator("#slider").focus()
     page.keyboard.press("End")
     playwright.expect(page.locator("#rate")).to_have_text("50 %")
@@ -203,7 +203,7 @@ def test_reviews_take_one_key_each_and_masks_are_painted(page):
     page.keyboard.press("u")
     playwright.expect(page.locator("#said")).to_contain_text("taken back")
     kinds = {"good": "g", "bad": "d"}
-    for _ in range(13):
+    for _ in range(9):
         name = page.locator("#name").inner_text()
         kind = name.split()[0]
         if kind == "bad":
@@ -216,7 +216,7 @@ def test_reviews_take_one_key_each_and_masks_are_painted(page):
                                "document.querySelector('#desk').hidden", arg=name)  # fmt: skip
     playwright.expect(page.locator("#empty")).to_be_visible()
     page.reload()
-    assert "13 reviews so far" in page.get_by_text("key presses or strokes").inner_text()
+    assert "9 reviews so far" in page.get_by_text("key presses or strokes").inner_text()
 
 
 def paint(page):
@@ -262,7 +262,8 @@ def test_a_challenger_is_trained_promoted_and_rolled_back(page):
     button = page.get_by_role("button", name="Let version 2 judge")
     playwright.expect(button).to_be_visible(timeout=JOB_MS)
     look(page, "relearn")
-    button.click()
+    with page.expect_navigation():
+        button.click()
     playwright.expect(page.get_by_text("promoted: version 2")).to_be_visible()
     page.get_by_role("button", name="Roll back to version 1").click()
     playwright.expect(page.get_by_text("rolled back to: version 1")).to_be_visible()

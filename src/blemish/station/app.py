@@ -17,7 +17,8 @@ from blemish.station.context import Context, MissingError
 from blemish.station.inspecting import Inspector
 from blemish.station.jobs import JobRunner
 from blemish.station.measuring import Measured, Metrics
-from blemish.station.routes import files, inspections, pages, parts
+from blemish.station.retention import Janitor
+from blemish.station.routes import exports, files, inspections, pages, parts
 from blemish.station.security import Guard, refused
 from blemish.station.settings import StationSettings
 
@@ -41,8 +42,11 @@ def create_app(settings: StationSettings) -> FastAPI:
         context.sweep()
         runner = JobRunner(context)
         app.state.context, app.state.inspector = context, Inspector(context)
+        janitor = Janitor(context)
         runner.start()
+        janitor.start()
         yield
+        janitor.stop()
         runner.stop()
         context.close()
 
@@ -54,7 +58,7 @@ def create_app(settings: StationSettings) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics, app.state.settings = Metrics(), settings
-    for router in (parts.router, inspections.router, files.router, pages.router):
+    for router in (parts.router, inspections.router, exports.router, files.router, pages.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _answer_errors(app)

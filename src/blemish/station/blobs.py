@@ -49,11 +49,22 @@ class Blobs:
             blemish.write_atomically(path, content)
         return sha
 
-    def record(self, session: Session, sha: str, media_type: str) -> None:
-        """Name a file in the database; files that are not named are swept away."""
-        size = self.path(sha).stat().st_size
-        values = {"sha": sha, "media_type": media_type, "size": size, "created": now()}
+    def record(self, session: Session, content: bytes, media_type: str) -> str:
+        """Name a file in the database; files that are not named are swept away.
+
+        Args:
+            session: Writes.
+            content: Of the file, which :meth:`keep` has written before the session began.
+            media_type: Such as ``image/png``.
+
+        Returns:
+            The SHA-256.
+        """
+        sha = hashlib.sha256(content).hexdigest()
+        values = {"sha": sha, "media_type": media_type, "size": len(content), "created": now()}
         insert_once(session, Blob, **values)
+        # After the row: whoever deletes old files holds a lock on the rows while doing so.
+        return self.keep(content)
 
     def read(self, sha: str) -> bytes:
         """The content of a file."""

@@ -91,13 +91,14 @@ class Inspector:
         self, row: Inspection, content: bytes, media_type: str, found: blemish.Prediction
     ) -> None:
         blobs = self.context.blobs
-        row.sha, row.heat = blobs.keep(content), blobs.keep(blemish.heat_layer(found))
-        if found.mask.any():
-            row.mask = blobs.keep(blemish.to_png_bytes(found.mask))
+        heat = blemish.heat_layer(found)
+        mask = blemish.to_png_bytes(found.mask) if found.mask.any() else None
+        for each in filter(None, (content, heat, mask)):
+            blobs.keep(each)  # flushed to disk here, so that the lock below is held shortly
         with self.context.database.write() as session:
-            blobs.record(session, row.sha, media_type)
-            for sha in filter(None, (row.heat, row.mask)):
-                blobs.record(session, sha, "image/png")
+            row.sha = blobs.record(session, content, media_type)
+            row.heat = blobs.record(session, heat, "image/png")
+            row.mask = None if mask is None else blobs.record(session, mask, "image/png")
             session.add(row)
 
 

@@ -89,11 +89,11 @@ def add_image(context: Context, key: str, name: str, content: bytes, added: Adde
     except blemish.ImageError as error:
         added.refused.append(f"{name[:100]}: {error}")
         return
-    sha = context.blobs.keep(content)
+    context.blobs.keep(content)
     height, width = decoded.pixels.shape[:2]
     with context.database.write() as session:
         part = find_part(session, key)
-        context.blobs.record(session, sha, decoded.media_type)
+        sha = context.blobs.record(session, content, decoded.media_type)
         values = {"part_id": part.id, "sha": sha, "name": name[:300], "created": now()}
         if insert_once(session, PartImage, **values, width=width, height=height):
             added.new += 1
@@ -131,7 +131,7 @@ def set_roi(context: Context, key: str, content: bytes | None) -> None:
     Raises:
         DataError: The mask is empty or has another size than the images.
     """
-    sha = None
+    drawn = None
     if content is not None:
         mask = context.decoders.mask(content)
         if not mask.any():
@@ -145,10 +145,11 @@ def set_roi(context: Context, key: str, content: bytes | None) -> None:
                 f"The region is {mask.shape[1]}×{mask.shape[0]} pixels, the images of this part "
                 f"are {image.width}×{image.height}; paint it on one of them."
             )
-        sha = context.blobs.keep(blemish.to_png_bytes(mask))
+        drawn = blemish.to_png_bytes(mask)
+        context.blobs.keep(drawn)
     with context.database.write() as session:
-        if sha is not None:
-            context.blobs.record(session, sha, "image/png")
+        record = context.blobs.record
+        sha = None if drawn is None else record(session, drawn, "image/png")
         find_part(session, key).roi = sha
 
 

@@ -90,33 +90,36 @@ def review(
         raise blemish.DataError("Only a defect has a mask; say defect, or leave the mask out.")
     with context.database.read() as session:
         inspection = find_inspection(session, inspection_id)
-    sha = None if mask is None else _keep_mask(context, mask, inspection)
+    drawn = None if mask is None else _drawn(context, mask, inspection)
     kind = " ".join((defect_type or "").split())[:80] or None
     row = Review(
         inspection_id=inspection.id,
         verdict=verdict,
         defect_type=kind if verdict == "defect" else None,
-        mask=sha,
         seconds=seconds,
         keys=keys,
     )
     with context.database.write() as session:
-        if sha is not None:
-            context.blobs.record(session, sha, "image/png")
+        if drawn is not None:
+            row.mask = context.blobs.record(session, drawn, "image/png")
         session.add(row)
         session.get_one(Inspection, inspection.id).verdict = verdict
     return row
 
 
-def _keep_mask(context: Context, content: bytes, inspection: Inspection) -> str | None:
+def _drawn(context: Context, content: bytes, inspection: Inspection) -> bytes | None:
+    """A painted mask as our own PNG file, on disk; None where nothing is painted."""
     mask = context.decoders.mask(content)
     if mask.shape != (inspection.height, inspection.width):
         raise blemish.DataError(
             f"The mask is {mask.shape[1]}×{mask.shape[0]} pixels, the image {inspection.width}×"
             f"{inspection.height}; paint at the size of the image."
         )
-    # Nothing painted: a defect whose place is not known.
-    return context.blobs.keep(blemish.to_png_bytes(mask)) if mask.any() else None
+    if not mask.any():
+        return None  # a defect whose place is not known
+    drawn = blemish.to_png_bytes(mask)
+    context.blobs.keep(drawn)
+    return drawn
 
 
 def find_inspection(session: Session, inspection_id: str) -> Inspection:

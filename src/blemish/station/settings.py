@@ -24,6 +24,8 @@ class StationSettings:
         max_upload_mb: Largest body of a request in MB (10^6 bytes).
         max_pixels: Images with more pixels are refused before decoding.
         audit_share: Share in [0, 1] of all inspections that is drawn for review at random.
+        keep_days: Images that nobody reviewed are deleted at this age; None = never.
+        keep_gb: The oldest ones go where all are larger than this (10^9 bytes); None = any size.
         decode_seconds: Longest time that decoding one image may take.
         decode_mb: Memory of one decoding process in MB, where the system can limit it.
     """
@@ -36,6 +38,8 @@ class StationSettings:
     max_upload_mb: float = 64.0
     max_pixels: int = 50_000_000
     audit_share: float = 0.1
+    keep_days: float | None = None
+    keep_gb: float | None = None
     decode_seconds: float = 20.0
     decode_mb: int = 1500
 

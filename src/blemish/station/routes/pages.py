@@ -14,12 +14,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import blemish
 from blemish.station import parts, promoting, reviewing, words
+from blemish.station.charts import trend_charts
 from blemish.station.context import find_part
 from blemish.station.learning import reviewed
 from blemish.station.routes.common import Station
 from blemish.station.security import COOKIE, cookie_value, same_secret
 from blemish.station.settings import StationSettings
 from blemish.station.tables import Inspection, Job, Part, PartImage, Promotion, Version
+from blemish.station.trends import trend
 
 SHOWN = 24  # newest inspections on a page
 SECONDS_SIGNED_IN = 60 * 60 * 24 * 30
@@ -162,6 +164,16 @@ def relearn_page(station: Station, part: str) -> Response:
             changes=list(session.scalars(changes.order_by(Promotion.id.desc()).limit(20))),
             job=_job(session, row),
         )
+
+
+@router.get("/parts/{part}/trends")
+def trends_page(station: Station, part: str) -> Response:
+    """How the line behaves over time."""
+    with station.database.read() as session:
+        row = find_part(session, part)
+        found = trend(session, row)
+    charts = trend_charts(found, row.false_alarms)
+    return render("trends", part=row, tab="trends", charts=charts, drift=found["drift"])
 
 
 @router.get("/docs")

@@ -10,7 +10,7 @@ function show(job) {
   box.dataset.state = job.state;
   find(".state", box).textContent = job.state;
   const left = job.seconds_left ? `, about ${Math.ceil(job.seconds_left)} s left` : "";
-  const steps = job.total ? `${job.stage} ${job.done} of ${job.total}${left}` : "waits for its turn";
+  const steps = job.total ? `${job.stage} ${job.done} of ${job.total}${left}` : job.state === "running" ? "starts …" : "waits for its turn";
   const busy = working.includes(job.state);
   find(".stage", box).textContent = busy && job.state !== "cancelling" ? steps : job.message;
   const bar = find("progress", box);
