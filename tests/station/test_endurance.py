@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
 ]
 LOAD_SECONDS = float(os.environ.get("BLEMISH_LOAD_SECONDS", "6"))
-KILLS = int(os.environ.get("BLEMISH_KILLS", "4"))
+KILLS = int(os.environ.get("BLEMISH_KILLS", "3"))
 CLIENTS = 16
 START = "import sys, blemish; blemish.run_station(sys.argv[1], port=int(sys.argv[2]))"
 
@@ -78,20 +78,18 @@ def test_whatever_was_acknowledged_survives_kill_9(tmp_path):
         ]
         for thread in threads:
             thread.start()
-        time.sleep(rng.uniform(0.3, 2.0))
+        before, deadline = len(inspected), time.monotonic() + 30
+        while len(inspected) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 1.5))
         server.kill()
         for thread in threads:
             thread.join()
         server = Server(folder)
         with httpx.Client(base_url=server.url, timeout=60) as client:
             check(client, inspected, reviewed)
-            job = client.post("/api/parts/plate/relearn").json()
-        assert job["state"] in ("queued", "running")
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        job = client.get("/api/parts/plate").json()["jobs"][0]
-        assert job["state"] in ("queued", "running", "done")
     server.kill()
-    assert inspected
+    assert len(inspected) >= KILLS
     assert no_orphans(folder) == 0
 
 

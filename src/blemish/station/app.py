@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 import blemish
 from blemish.station.context import Context, MissingError
+from blemish.station.hot_folder import HotFolders
 from blemish.station.inspecting import Inspector
 from blemish.station.jobs import JobRunner
 from blemish.station.measuring import Measured, Metrics
@@ -43,9 +44,11 @@ def create_app(settings: StationSettings) -> FastAPI:
         runner = JobRunner(context)
         app.state.context, app.state.inspector = context, Inspector(context)
         janitor = Janitor(context)
-        runner.start()
-        janitor.start()
+        folders = app.state.hot_folders = HotFolders(context, app.state.inspector)
+        for thread in (runner, janitor, folders):
+            thread.start()
         yield
+        folders.stop()
         janitor.stop()
         runner.stop()
         context.close()

@@ -48,4 +48,5 @@ def limit_memory(megabytes: int) -> None:
 
 if __name__ == "__main__":
     limit_memory(int(sys.argv[1]))
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    with suppress(BrokenPipeError):  # the station is gone, and so are we
+        serve(sys.stdin.buffer, sys.stdout.buffer)

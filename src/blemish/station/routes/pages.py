@@ -16,6 +16,7 @@ import blemish
 from blemish.station import parts, promoting, reviewing, words
 from blemish.station.charts import trend_charts
 from blemish.station.context import find_part
+from blemish.station.hot_folder import INCOMING
 from blemish.station.learning import reviewed
 from blemish.station.routes.common import Station
 from blemish.station.security import COOKIE, cookie_value, same_secret
@@ -110,7 +111,8 @@ def inspect_page(station: Station, part: str) -> Response:
         row = find_part(session, part)
         query = select(Inspection).where(Inspection.part_id == row.id)
         newest = list(session.scalars(query.order_by(Inspection.created.desc()).limit(SHOWN)))
-        return render("inspect", part=row, tab="inspect", facts=_facts(session, row), newest=newest)
+        folder = station.settings.folder.resolve() / INCOMING / row.key
+        return render("inspect", part=row, tab="inspect", newest=newest, folder=folder)
 
 
 @router.get("/inspections/{inspection}")
