@@ -197,6 +197,9 @@ def test_the_camera_is_an_eye_too(page):
 def test_reviews_take_one_key_each_and_masks_are_painted(page):
     page.goto("/parts/battery-plate/review")
     playwright.expect(page.locator("#desk")).to_be_visible()
+    playwright.expect(page.locator("#says")).to_contain_text("hidden")  # an audit is blind
+    page.keyboard.press("h")
+    playwright.expect(page.locator("#says")).to_contain_text("odd")
     look(page, "review")
     page.keyboard.press("g")
     playwright.expect(page.locator("#said")).to_have_text("Good.")
@@ -267,6 +270,9 @@ def test_a_challenger_is_trained_promoted_and_rolled_back(page):
     playwright.expect(page.get_by_text("promoted: version 2")).to_be_visible()
     page.get_by_role("button", name="Roll back to version 1").click()
     playwright.expect(page.get_by_text("rolled back to: version 1")).to_be_visible()
+    page.goto("/parts/battery-plate/trends")
+    assert page.locator("svg.chart").count() == 4
+    look(page, "trends")
 
 
 def test_a_region_of_interest_is_painted(page):
@@ -291,4 +297,4 @@ def test_every_page_works_without_a_mouse_and_says_what_it_is(page):
     for _ in range(12):
         page.keyboard.press("Tab")
         names.add(page.evaluate("document.activeElement.textContent.trim()"))
-    assert {"blemish station", "Part", "Inspect", "Review", "Relearn"} <= names
+    assert {"blemish station", "Part", "Inspect", "Review", "Relearn", "Trends"} <= names

@@ -16,13 +16,13 @@ from blemish.station.tables import Inspection
 from blemish.station.words import inspection_json, review_json
 
 router = APIRouter(prefix="/api", responses=PROBLEMS)
-Rate = Annotated[float, Query(gt=0, lt=1, description="Share of good parts that are flagged.")]
+Rate = Annotated[float, Query(ge=1e-6, lt=1, description="Share of good parts that are flagged.")]
 
 
 class AskedRate(BaseModel):
     """The share of good parts that may be flagged."""
 
-    false_alarms: float = Field(gt=0, lt=1)
+    false_alarms: float = Field(ge=1e-6, lt=1)
 
 
 @router.post("/parts/{part}/inspections", status_code=201)

@@ -15,6 +15,8 @@ let current = null;
 let shownAt = 0;
 let keys = 0;
 let busy = false;
+let blind = false;
+const opacity = find("#opacity");
 
 async function next() {
   if (!waiting.length) waiting = await ask("GET", `${partUrl}/queue?limit=50`);
@@ -29,10 +31,12 @@ async function show() {
   if (!current) return;
   find("#why").textContent = REASONS[current.reason];
   find("#name").textContent = current.image;
-  find("#says").textContent = `${current.defective ? "defective" : "good"}: ${current.in_words}`;
   kind.value = "";
-  await painter.show(current.image_url, current.mask_url, current.heat_url);
-  dim();
+  // An audit is blind: who sees what the detector thinks tends to agree with it.
+  blind = current.reason === "audit";
+  await painter.show(current.image_url, blind ? null : current.mask_url, current.heat_url);
+  opacity.value = blind ? 0 : 45;
+  tell();
   if (waiting[0]) new Image().src = waiting[0].image_url; // loaded ahead
   shownAt = performance.now();
   keys = 0;
@@ -64,9 +68,20 @@ const undo = trying(async () => {
   say("The last review was taken back.");
 });
 
-const opacity = find("#opacity");
-const dim = () => { painter.heat.style.opacity = opacity.value / 100; };
-opacity.addEventListener("input", dim);
+function tell() {
+  painter.heat.style.opacity = opacity.value / 100;
+  find("#says").textContent = blind
+    ? "hidden, so that you judge for yourself; H shows it"
+    : `${current.defective ? "defective" : "good"}: ${current.in_words}`;
+}
+
+// Shows what the detector thinks; in an audit its mask too, unless something is painted already.
+const reveal = trying(async () => {
+  if (blind && current.mask_url && painter.empty) await painter.fill(current.mask_url);
+  blind = false;
+  tell();
+});
+opacity.addEventListener("input", reveal);
 for (const button of document.querySelectorAll("[data-verdict]")) {
   button.addEventListener("click", () => { keys += 1; answer(button.dataset.verdict); });
 }
@@ -80,7 +95,7 @@ document.addEventListener("keydown", (event) => {
   keys += 1;
   if (verdict) answer(verdict);
   else if (event.key.toLowerCase() === "u") undo();
-  else if (event.key.toLowerCase() === "h") { opacity.value = Number(opacity.value) ? 0 : 45; dim(); }
+  else if (event.key.toLowerCase() === "h") { opacity.value = Number(opacity.value) ? 0 : 45; reveal(); }
   else if (event.key.toLowerCase() === "t") { event.preventDefault(); kind.focus(); }
   else if (!painter.key(event)) keys -= 1;
 });
