@@ -31,7 +31,7 @@ from blemish.fitted import Fitted, Paths, collect, recorded_paths
 from blemish.folds import choose_folds, leave_out
 from blemish.images import read_image
 from blemish.maps import find_regions
-from blemish.methods.base import Method, Run
+from blemish.methods.base import Method, Run, Supervision
 from blemish.model_file import ModelFile, read_model_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
@@ -262,6 +262,11 @@ class Detector:
             regions=find_regions(found.anomaly_map, mask, pixel_threshold),
             pictures=found.pictures,
         )
+
+    @property
+    def supervision(self) -> Supervision:
+        """What the method learns from: ``"normal"`` images only, ``"masks"`` or ``"labels"``."""
+        return self._method_class.supervision
 
     @property
     def threshold(self) -> float:

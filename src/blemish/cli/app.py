@@ -287,6 +287,57 @@ def threshold(
     output.print_fitted(detector, detector.save(out or model))
 
 
+StationFolder = Annotated[Path, typer.Option(help="Data folder of the station.")]
+Database = Annotated[
+    str | None, typer.Option(help="PostgreSQL URL instead of SQLite in the data folder.")
+]
+STATION = Path("blemish-station")
+
+
+@app.command("station")
+def station(
+    folder: StationFolder = STATION,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8420,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="BLEMISH_STATION_TOKEN", help="Secret; needed beyond loopback."),
+    ] = None,
+    database: Database = None,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Delete unreviewed images of this age.", min=0)
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(help="Delete the oldest unreviewed images above this.", min=0)
+    ] = None,
+) -> None:
+    """Serve the inspection station: inspect, review and relearn in a browser."""
+    run = blemish.run_station  # says what to install where the extra is missing
+    print(f"The station is at http://{host}:{port} (stop it with Ctrl+C).", flush=True)
+    limits = {"keep_days": keep_days, "keep_gb": keep_gb}
+    run(folder, host=host, port=port, token=token, database=database, **limits)
+
+
+@app.command("station-backup")
+def station_backup(
+    out: Annotated[Path, typer.Argument(help="ZIP file to write.")],
+    folder: StationFolder = STATION,
+    database: Database = None,
+) -> None:
+    """Write everything that a station holds into one file; it may run meanwhile."""
+    print(f"Wrote {blemish.back_up_station(folder, out, database=database)}.")
+
+
+@app.command("station-restore")
+def station_restore(
+    backup: Annotated[Path, typer.Argument(help="ZIP file that station-backup wrote.")],
+    folder: StationFolder = STATION,
+    database: Database = None,
+) -> None:
+    """Make a station from a backup, in a new folder."""
+    print(f"Restored {blemish.restore_station(backup, folder, database=database)}.")
+
+
 @app.command("list")
 def list_everything(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
