@@ -1,10 +1,10 @@
 """AE-XAD on screw and magnetic tile: `python benchmarks/aexad.py ARM [ARM…]`, one file per arm.
 
 Few-defect splits at 224 px as in Angiulli et al. 2025 (images antialiased, masks by nearest
-neighbour; figures at that size), a frozen MobileNet v1 at stride 8 and a short schedule; arms that
-are compared with `screw_128` only are at 128 px, a third of the time. Every draw is kept in
-$BLEMISH_PARTS as soon as it is there (default: `parts` beside this script, not committed), so that
-an interrupted arm goes on; its results file is written again after every draw.
+neighbour; figures at that size), a frozen MobileNet v1 at stride 8 and a short schedule; arms named
+128 or 64 have so many pixels, take a fraction of the time, and compare with each other only. Every
+draw is kept in $BLEMISH_PARTS as soon as it is there (default: `parts` beside this script, not
+committed), so that an interrupted arm goes on; its results file is written after every draw.
 
 `python benchmarks/aexad.py list` prints all arms, `table` the rows of docs/methods/aexad.md. Arms
 whose encoder needs weights that are not there are commands for a machine that has them:
@@ -89,6 +89,8 @@ ARMS = {
     "screw_boxes": Arm(options={"radius": "boxes"}, reuse="screw"),
     "screw_least_run": Arm(options={"radius": "least_run"}, reuse="screw"),
     "tile_no_filter": Arm("tile", {"radius": "none"}, reuse="tile"),
+    "screw_64": Arm(size=64),
+    "screw_64_no_filter": Arm(options={"radius": "none"}, reuse="screw_64", size=64),
     "screw_128": Arm(size=128),
     "screw_128_no_filter": Arm(options={"radius": "none"}, reuse="screw_128", size=128),
     "screw_128_no_paste": Arm(options={"pastes": 0}, size=128),

@@ -28,11 +28,20 @@ def test_auto_is_the_size_of_the_images_unless_the_method_says_otherwise():
     assert geometry([(96, 208)], default_size=(32, 32), image_size="64").size == (64, 64)
 
 
+def test_auto_with_a_number_keeps_the_aspect_and_bounds_the_pixels():
+    # 240×1200 plates: a square of 128 would leave them 26 pixels wide.
+    assert geometry([(1200, 240)], image_size="auto:128").size == (288, 56)
+    assert geometry([(1000, 1000)], image_size="auto:128", default_size=(9, 9)).size == (128, 128)
+    assert geometry([(40, 64)], image_size="auto:128").size == (40, 64)
+
+
 def test_auto_looks_at_the_crop():
     assert geometry([(96, 224)], crop="0,0,0.5,1").size == (96, 112)
 
 
-@pytest.mark.parametrize("text", ["0", "x100", "100x", "100x0", "-5", "large", "", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["0", "x100", "100x", "100x0", "-5", "large", "", "1.5", "auto:0", "auto:9x9"]
+)
 def test_a_size_that_cannot_be_read_is_refused_with_an_example(text):
     with pytest.raises(OptionError, match="such as 256x512"):
         geometry(image_size=text)

@@ -1,8 +1,12 @@
+import socket
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import blemish.tracking as tracking_module
 from blemish.errors import MissingExtraError, UnknownNameError
 from blemish.tracking import Tracking
 
@@ -80,18 +84,19 @@ def test_tensorboard_gets_every_value_with_its_epoch(tmp_path, monkeypatch):
     ]
 
 
-def test_mlflow_writes_to_a_local_folder_unless_told_otherwise(tmp_path, monkeypatch):
+def test_mlflow_writes_to_a_local_file_unless_told_otherwise(tmp_path, monkeypatch):
     for address in ("", "http://tracking.example"):
         recorder = Recorder()
         names = ("set_tracking_uri", "set_experiment", "start_run", "log_params", "log_metrics")
         calls = {name: getattr(recorder, name) for name in (*names, "end_run")}
         stand_in(monkeypatch, "mlflow", **calls)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setattr(tracking_module, "reach", lambda address: None)
         tracking = track("mlflow", tmp_path)
         tracking.log(2, {"loss": 0.5})
         tracking.close()
         done = [(name, arguments or named) for name, arguments, named in recorder.calls[1:]]
-        local = [("set_tracking_uri", ((tmp_path / "mlflow").as_uri(),))]
+        local = [("set_tracking_uri", (f"sqlite:///{(tmp_path / 'mlflow.db').as_posix()}",))]
         assert done == [
             *([] if address else local),
             ("set_experiment", ("blemish",)),
@@ -112,6 +117,7 @@ def test_wandb_runs_offline_unless_told_otherwise(tmp_path, monkeypatch):
 
         stand_in(monkeypatch, "wandb", init=init)
         monkeypatch.delenv("WANDB_MODE", raising=False)
+        monkeypatch.setattr(tracking_module, "reach", lambda address: None)
         if mode:
             monkeypatch.setenv("WANDB_MODE", mode)
         tracking = track("wandb", tmp_path)
@@ -135,6 +141,42 @@ def test_a_server_that_cannot_be_reached_is_reported_once_and_left_alone(tmp_pat
         "Tracking with wandb failed (connection refused); training goes on without it. The curves "
         "are still in the model file and in the report."
     ]
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_server_that_does_not_answer_is_given_up_before_its_client_tries(
+    name, tmp_path, monkeypatch
+):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    stand_in(monkeypatch, name)  # any use of it would be reported in other words
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    said = []
+    tracking = track(name, tmp_path, said)
+    tracking.log(1, {"loss": 0.5})
+    tracking.close()
+    assert len(said) == 1
+    assert "urlopen error" in said[0]
+    assert "training goes on without it" in said[0]
+
+
+def test_any_answer_of_a_server_is_an_answer(monkeypatch):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(403)
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        tracking_module.reach(f"http://127.0.0.1:{server.server_port}/")
+        thread.join()
+    tracking_module.reach("sqlite:///anywhere.db")
 
 
 def test_a_server_that_goes_away_later_is_reported_once_too(tmp_path, monkeypatch):

@@ -200,7 +200,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             found += differences(was, now, f"{prefix}{name}.")
         elif _plain(was) != _plain(now):
-            found.append(f"{prefix}{name} is {was} there and {now} now")
+            found.append(f"{prefix}{name} is {_plain(was)} there and {_plain(now)} now")
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.errors import BlemishError
+from blemish.errors import BlemishError, ImageError
 from blemish.maps import Post, pool_score, smooth, smooth_axis
 from blemish.methods.base import Method, Output
 from blemish.parallel import read_ahead
@@ -72,24 +72,43 @@ class Pipeline:
     batch_size: int = 8
 
     def analyse(
-        self, sources: Iterable[S], read: Callable[[S], tuple[str, Image]]
+        self,
+        sources: Iterable[S],
+        read: Callable[[S], tuple[str, Image]],
+        *,
+        workers: int = 2,
+        on_error: Callable[[S, ImageError], None] | None = None,
     ) -> Iterator[Analysis]:
         """Analyse images in order; reading runs ahead in threads.
 
         Args:
             sources: Anything that `read` turns into a key and an image (H, W, 3) uint8.
             read: Called in threads.
+            workers: How many threads.
+            on_error: Called with a source that could not be read, which is then left out; None =
+                the error is raised.
         """
 
-        def prepare(source: S) -> _Open:
-            key, image = read(source)
+        def prepare(source: S) -> _Open | tuple[S, ImageError]:
+            try:
+                key, image = read(source)
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                return source, error
             cutter = self.geometry.cutter(image)
             return _Open(key, cutter, Blender(cutter.layout, cutter.canvas_valid))
 
-        # Images that are cut into tiles may be so large that only one fits into memory.
-        ahead = 0 if self.geometry.tile else max(4, self.batch_size)
-        images = read_ahead(prepare, sources, ahead=ahead)
-        places = ((image, number) for image in images for number in range(len(image.cutter)))
+        def readable() -> Iterator[_Open]:
+            # Images that are cut into tiles may be so large that only one fits into memory.
+            ahead = 0 if self.geometry.tile else max(4, self.batch_size, workers)
+            for image in read_ahead(prepare, sources, ahead=ahead, workers=workers):
+                if isinstance(image, _Open):
+                    yield image
+                elif on_error is not None:
+                    on_error(*image)
+
+        places = ((image, number) for image in readable() for number in range(len(image.cutter)))
         views = read_ahead(_cut, places, ahead=2 * self.batch_size)
         while batch := list(islice(views, self.batch_size)):
             yield from self._run(batch)

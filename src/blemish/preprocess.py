@@ -21,9 +21,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 from PIL import Image as Pillow
 
 from blemish.errors import DataError, OptionError
+from blemish.graphs import Graph
 from blemish.resampling import Span, blend_matrices, resize_linear, spans
 from blemish.types import Image, Map, Mask
 
@@ -234,14 +236,7 @@ class Geometry:
         resampling: Pillow.Resampling | None = None,
     ) -> NDArray[np.uint8]:
         """Resample one view straight from the image and fill it up to its full size."""
-        x0, y0, x1, y1 = layout.box
-        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
-        box = (
-            x0 + columns.start * sx,
-            y0 + rows.start * sy,
-            min(x0 + columns.stop * sx, x1),
-            min(y0 + rows.stop * sy, y1),
-        )
+        box = self.source_box(layout, rows, columns)
         size = (columns.stop - columns.start, rows.stop - rows.start)
         how = RESAMPLING[self.interpolation] if resampling is None else resampling
         inner = np.asarray(source.resize(size, how, box=box))
@@ -251,6 +246,19 @@ class Geometry:
             return inner
         widths = [(before[0], after[0]), (before[1], after[1])] + [(0, 0)] * (inner.ndim - 2)
         return np.pad(inner, widths, mode="edge")
+
+    def source_box(
+        self, layout: Layout, rows: Span, columns: Span
+    ) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in image pixels of what one view shows."""
+        x0, y0, x1, y1 = layout.box
+        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
+        return (
+            x0 + columns.start * sx,
+            y0 + rows.start * sy,
+            min(x0 + columns.stop * sx, x1),
+            min(y0 + rows.stop * sy, y1),
+        )
 
     def view_valid(
         self, layout: Layout, number: int, canvas_valid: Mask | None
@@ -331,15 +339,18 @@ class Blender:
         into[r.start : r.stop, c.start : c.stop] += rows @ grid @ columns.T
 
 
-def auto_size(shapes: list[tuple[int, int]], multiple: int = 16) -> tuple[int, int]:
-    """Working resolution for images of these shapes: their own, within `AUTO_PIXELS` pixels.
+def auto_size(
+    shapes: list[tuple[int, int]], multiple: int = 16, pixels: int = AUTO_PIXELS
+) -> tuple[int, int]:
+    """Working resolution for images of these shapes: their own, within a number of pixels.
 
     Args:
         shapes: (H, W) of the training images.
         multiple: Both sides are rounded to a multiple of this.
+        pixels: Larger images are shrunk to this many; their aspect stays.
     """
     height, width = np.median(np.asarray(shapes, float), axis=0)
-    scale = min(1.0, math.sqrt(AUTO_PIXELS / (height * width)))
+    scale = min(1.0, math.sqrt(pixels / (height * width)))
     return (
         max(multiple, round(height * scale / multiple) * multiple),
         max(multiple, round(width * scale / multiple) * multiple),
@@ -356,6 +367,18 @@ def cell_valid(valid: Mask, grid: tuple[int, ...]) -> Mask:
     columns = [slice(*_cell_range(j, grid[1], width)) for j in range(grid[1])]
     by_row = np.stack([valid[r].any(axis=0) for r in rows])
     return np.stack([by_row[:, c].any(axis=1) for c in columns], axis=1)
+
+
+def add_cell_valid(graph: Graph, valid: str, size: tuple[int, int], grid: tuple[int, int]) -> str:
+    """Add :func:`cell_valid` to a graph: (B, H, W) bool to (B, gh, gw) bool."""
+    touched = []
+    for pixels, cells in zip(size, grid, strict=True):
+        matrix = np.zeros((cells, pixels), np.float32)
+        for i in range(cells):
+            matrix[i, slice(*_cell_range(i, cells, pixels))] = 1
+        touched.append(matrix)
+    counted = graph.between(graph.add("Cast", valid, to=TensorProto.FLOAT), *touched)
+    return graph.add("Greater", counted, graph.floats(0.5))
 
 
 def _pixel_range(low: float, high: float, n: int) -> tuple[int, int]:

@@ -22,7 +22,9 @@ class Settings:
     """Options of every detector."""
 
     image_size: str = option(
-        "auto", "Working resolution: N, WIDTHxHEIGHT, or auto (the images' own up to 0.3 Mpx)."
+        "auto",
+        "Working resolution: N, WIDTHxHEIGHT, auto (the images' own up to 0.3 Mpx), or auto:N "
+        "(their aspect, at most N x N pixels in all).",
     )
     fit: str = option(
         "pad", "Keep the aspect ratio and pad, or stretch.", choices=("pad", "stretch")
@@ -91,10 +93,8 @@ def make_geometry(
     if len(settings.crop) != 4:
         raise OptionError(f"crop={settings.crop} needs four numbers: left,top,right,bottom.")
     left, top, right, bottom = settings.crop
-    size = _parse_size(settings.image_size)
-    if size is None:
-        cropped = [(round(h * (bottom - top)), round(w * (right - left))) for h, w in shapes]
-        size = default_size or auto_size(cropped)
+    cropped = [(round(h * (bottom - top)), round(w * (right - left))) for h, w in shapes]
+    size = _read_size(settings.image_size, cropped, default_size)
     fit: Fit = "stretch" if settings.fit == "stretch" else "pad"
     return Geometry(
         size=size,
@@ -108,11 +108,17 @@ def make_geometry(
     )
 
 
-def _parse_size(text: str) -> tuple[int, int] | None:
-    """(height, width) of "N" or "WIDTHxHEIGHT"; None for "auto"."""
+def _read_size(
+    text: str, shapes: list[tuple[int, int]], default_size: tuple[int, int] | None
+) -> tuple[int, int]:
+    """(height, width) of "N", "WIDTHxHEIGHT", "auto" or "auto:N" for images of these shapes."""
     if text == "auto":
-        return None
-    found = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
-    if not found or int(found[1]) < 1 or int(found[2] or 1) < 1:
-        raise OptionError(f"image_size={text!r} is not N, WIDTHxHEIGHT or auto; such as 256x512.")
-    return int(found[2] or found[1]), int(found[1])
+        return default_size or auto_size(shapes)
+    found = re.fullmatch(r"(auto:)?(\d+)(?:[x×](\d+))?", text.strip().lower())
+    if not found or int(found[2]) < 1 or int(found[3] or 1) < 1 or (found[1] and found[3]):
+        raise OptionError(
+            f"image_size={text!r} is not N, WIDTHxHEIGHT, auto or auto:N; such as 256x512."
+        )
+    if found[1]:
+        return auto_size(shapes, multiple=8, pixels=int(found[2]) ** 2)
+    return int(found[3] or found[2]), int(found[2])

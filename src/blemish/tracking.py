@@ -1,7 +1,7 @@
 """Training curves for other tools: a CSV file, TensorBoard, MLflow, Weights & Biases.
 
 All of them work without a network: TensorBoard and the CSV file are files, MLflow writes to a local
-folder unless ``MLFLOW_TRACKING_URI`` says otherwise, Weights & Biases runs offline unless
+file unless ``MLFLOW_TRACKING_URI`` says otherwise, Weights & Biases runs offline unless
 ``WANDB_MODE`` does. A tracker that fails never stops training: it is reported once and left alone.
 """
 
@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from blemish.errors import MissingExtraError, UnknownNameError
 from blemish.files import write_atomically
 
 PROJECT = "blemish"
+PATIENCE = 10  # seconds that a server has for its first answer
 
 
 class Tracker(Protocol):
@@ -76,11 +79,18 @@ class _TensorBoard:
 
 class _MLflow:
     def __init__(self, folder: Path, label: str, card: Mapping[str, Any]):
+        # A server that goes away is asked again for a moment, not for minutes at every epoch.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import mlflow
 
         self._mlflow = mlflow
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            mlflow.set_tracking_uri((folder / "mlflow").resolve().as_uri())
+        address = os.environ.get("MLFLOW_TRACKING_URI", "")
+        reach(address)
+        if not address:
+            # A data base: later versions no longer write to plain folders.
+            folder.mkdir(parents=True, exist_ok=True)
+            mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}")
         mlflow.set_experiment(PROJECT)
         mlflow.start_run(run_name=label)
         mlflow.log_params(dict(card))
@@ -98,6 +108,8 @@ class _Wandb:
 
         folder.mkdir(parents=True, exist_ok=True)
         mode = os.environ.get("WANDB_MODE", "offline")
+        if mode == "online":
+            reach(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
         self._run = wandb.init(
             project=PROJECT, name=label, dir=str(folder), config=dict(card), mode=mode
         )
@@ -107,6 +119,26 @@ class _Wandb:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def reach(address: str) -> None:
+    """Return when a server answers, whatever it says.
+
+    The trackers' own clients try for minutes while the training waits.
+
+    Args:
+        address: Of the server; anything but http and https is taken as reached.
+
+    Raises:
+        OSError: There is no answer.
+    """
+    if not address.startswith(("http://", "https://")):
+        return
+    try:
+        with urlopen(address, timeout=PATIENCE):
+            pass
+    except HTTPError as answer:  # an answer all the same
+        answer.close()
 
 
 _FOREIGN: dict[str, Callable[[Path, str, Mapping[str, Any]], Tracker]] = {

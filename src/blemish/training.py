@@ -252,8 +252,9 @@ def _update(
 
 def _not_finite(what: str, step: int) -> TrainingError:
     return TrainingError(
-        f"Training stopped at step {step}: {what} is not a finite number. The last finite state is "
-        "kept; use a lower learning rate, or clip the gradient."
+        f"Training stopped at step {step}: {what} is not a finite number. It has changed no "
+        "weight, and a checkpoint keeps the last whole epoch; use a lower learning rate, or clip "
+        "the gradient."
     )
 
 

@@ -13,6 +13,7 @@ from blemish.datasets.base import DataSet
 from blemish.detector import Detector
 from blemish.errors import CapabilityError, DataError, NotFittedError, OptionError
 from blemish.evaluation import evaluate
+from blemish.exporting.export import export_onnx
 from blemish.methods.base import Method
 from blemish.settings import Settings
 from drawn import defective_records, good_records
@@ -146,5 +147,17 @@ def test_a_foreign_detector_is_nothing_to_go_on_from(case):
         case.make().fit(case.data, init=foreign)
 
 
-def test_exporting_works_where_it_is_declared(case):
-    pytest.importorskip("blemish.exporting", reason="exporting does not exist yet")
+def test_exporting_works_where_it_is_declared_and_is_refused_elsewhere(case, tmp_path):
+    path = tmp_path / "part.onnx"
+    if not case.method.exportable:
+        with pytest.raises(CapabilityError, match=r"cannot be exported|is an exported file"):
+            export_onnx(case.detector, path)
+        assert list(tmp_path.iterdir()) == []
+        return
+    done = export_onnx(case.detector, path, data=case.data.select("test"))
+    assert done.parity.map < 1e-4
+    assert done.parity.flipped == 0
+    again = Detector.load(path)
+    np.testing.assert_allclose(case.scores_of(again), case.scores, rtol=1e-4)
+    assert again.threshold == case.detector.threshold
+    assert again.seen == case.detector.seen

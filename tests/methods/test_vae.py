@@ -1,12 +1,24 @@
+import socket
+import sys
 from functools import cache, partial
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from blemish.checkpoints import Checkpoint, open_folder
 from blemish.datasets.base import DataSet, Record
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, TrainingError
-from blemish.methods.vae import VAE, VAEOptions, _glow, _hold_out
+from blemish.methods.vae import (
+    VAE,
+    VAEOptions,
+    _glow,
+    _hold_out,
+    _mean_image,
+    _mixed,
+    _squared_error,
+)
 from blemish.preprocess import Geometry
 from blemish.run import Run
 from helpers import drawn_samples
@@ -183,6 +195,42 @@ def test_an_interrupted_fit_goes_on_to_the_same_model_and_refuses_other_options(
     assert np.array_equal(scores(resumed, True), scores(unbroken, True))
 
 
+@pytest.mark.parametrize(("images", "batch"), [(5, 32), (5, 1), (2, 8)])
+def test_few_images_and_batches_of_one_train(images, batch):
+    detector = make(train_batch=batch, epochs=2).fit(bar_data(images, 2))
+    assert np.isfinite(detector.predict(bars(5)).score)
+    assert len(detector.history["loss"]) == 2
+
+
+def test_a_folder_that_another_fit_is_using_is_refused(tmp_path):
+    with (
+        open_folder(tmp_path, {}),
+        pytest.raises(TrainingError, match=r"in use by another training run; choose another"),
+    ):
+        make(epochs=2).fit(bar_data(8, 2), Run(checkpoint=tmp_path))
+
+
+def test_the_checkpoint_of_another_method_is_refused(tmp_path):
+    other = {"method": "ganomaly", "options": {}}
+    with open_folder(tmp_path, other) as folder:
+        folder.write(Checkpoint(1, {}, {"a": np.zeros(1)}, {}))
+    with pytest.raises(TrainingError, match="method is ganomaly there and vae now"):
+        make(epochs=2).fit(bar_data(8, 2), Run(checkpoint=tmp_path))
+
+
+def test_a_tracker_that_cannot_be_reached_is_said_once_and_the_fit_goes_on(tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
+    said = []
+    run = Run(track="wandb", track_folder=tmp_path, say=said.append)
+    detector = make(epochs=3).fit(bar_data(8, 2), run)
+    assert sum("Tracking with wandb failed" in text for text in said) == 1
+    assert len(detector.history["loss"]) == 3
+
+
 def test_the_usual_error_is_measured_on_parts_that_were_not_trained_on():
     samples = drawn_samples(20)
     learn, held = _hold_out(samples, 0)
@@ -215,3 +263,59 @@ def test_geometry_of_the_samples_is_the_network_s_size():
 def test_the_code_depends_on_the_image():
     # A quarter of the units at least; weights that shrink the signal leave none.
     assert fitted().pipeline.method.active_units_ >= 2
+
+
+def test_smooth_differences_are_light_and_do_not_count():
+    rows = np.linspace(0, 0.2, 40, dtype=np.float32)
+    drawn = np.full((1, 40, 40, 3), 0.4, np.float32)
+    x = drawn + rows[None, :, None, None]  # light falls off from top to bottom
+    x[0, 20:22, 20:22] += 0.1  # a spot, fainter than that
+    valid = np.ones((1, 40, 40), bool)
+    raw, local = (_squared_error(x, drawn, valid, sigma) for sigma in (0.0, 4.0))
+    inner = (slice(0, 1), slice(10, 30), slice(10, 30))
+    # With the light the spot is three times as bright as its surroundings, without it a hundred.
+    assert raw[0, 20, 20] < 5 * np.median(raw[inner])
+    assert local[0, 20, 20] > 100 * np.median(local[inner])
+
+
+def test_what_is_not_valid_does_not_leak_into_its_surroundings():
+    x = np.full((1, 20, 20, 3), 0.5, np.float32)
+    valid = np.ones((1, 20, 20), bool)
+    valid[:, :, 12:] = False
+    other = np.where(valid[..., None], x, 1)
+    drawn = np.full_like(x, 0.45)
+    one, two = (_squared_error(image, drawn, valid, 3.0) for image in (x, other))
+    assert np.array_equal(one, two)
+    assert one.max() < 1e-10, "an even difference is light, up to the border"
+
+
+def test_the_mean_image_and_its_spread_count_valid_pixels_only():
+    samples = drawn_samples(5)
+    stack = np.concatenate([b.x for b in samples.batches(2)]).astype(float)
+    mean, spread = _mean_image(samples)
+    np.testing.assert_allclose(mean.permute(1, 2, 0), stack.mean(axis=0), atol=1e-6)
+    assert spread == pytest.approx(np.sqrt(stack.var(axis=0).mean()), rel=1e-4)
+
+
+def test_mixtures_lie_between_two_views_and_leave_padding_alone():
+    batch = next(drawn_samples(4).batches(4))
+    batch.valid[1:, :3] = False
+    mixed = _mixed(batch, np.random.default_rng(0))
+    assert mixed.x.dtype == np.float32
+    assert not np.array_equal(mixed.x, batch.x)
+    assert (mixed.x <= batch.x.max(axis=0) + 1e-6).all()
+    assert (mixed.x >= batch.x.min(axis=0) - 1e-6).all()
+    assert np.array_equal(mixed.x[1:, :3], batch.x[1:, :3])
+    one = next(drawn_samples(1).batches(1))
+    np.testing.assert_allclose(_mixed(one, np.random.default_rng(0)).x, one.x, atol=1e-6)
+
+
+def test_a_plain_network_without_mean_image_and_mixtures_learns_too():
+    detector = fitted(centre=False, mix=False)
+    assert not detector.pipeline.method.network_.centred
+    good, bad = scores(detector, False), scores(detector, True)
+    assert (bad[:, None] > good[None]).mean() > 0.9
+
+
+def test_small_keeps_the_aspect_of_upright_parts():
+    assert Detector("vae", "small").settings.image_size == "auto:128"

@@ -68,3 +68,27 @@ def test_noise_moves_the_code_by_its_deviation():
     expected = network.decode(mean + noise * (0.5 * log_variance).exp())
     torch.testing.assert_close(network(x, noise)[0], expected)
     torch.testing.assert_close(network(x, None)[0], network.decode(mean))
+
+
+def test_a_centred_network_draws_the_mean_image_before_it_has_learned():
+    centre = torch.rand(3, 32, 48) * 0.8 + 0.1
+    network = ConvVAE(*SMALL, centred=True)
+    network.centre_on(centre, 0.05)
+    with torch.no_grad():
+        for weight in network.decoder[-1].parameters():
+            weight.zero_()
+        drawn = network(torch.rand(2, 3, 32, 48), None)[0]
+        codes = network.encode(centre[None])[0], network.encode(centre[None] + 0.05)[0]
+    torch.testing.assert_close(drawn, centre.expand(2, -1, -1, -1))
+    assert not torch.allclose(*codes)
+    again = ConvVAE(*SMALL, centred=True)
+    again.load_state_dict(network.state_dict(), strict=True)
+    assert torch.equal(again.centre, network.centre)
+
+
+def test_a_mean_image_that_no_sigmoid_reaches_is_brought_within_reach():
+    network = ConvVAE(*SMALL, centred=True)
+    network.centre_on(torch.ones(3, 32, 48), 0.0)
+    drawn, mean, _ = network(torch.ones(1, 3, 32, 48), None)
+    assert torch.isfinite(drawn).all()
+    assert torch.isfinite(mean).all()

@@ -10,7 +10,11 @@ from blemish.backbones.base import Arrays, Backbone
 
 
 def open_backbone(
-    name: str, weights: str | None, strides: tuple[int, ...], layers: tuple[int, ...] = ()
+    name: str,
+    weights: str | None,
+    strides: tuple[int, ...],
+    layers: tuple[int, ...] = (),
+    margin: int = 2,
 ) -> Backbone:
     """Open a backbone.
 
@@ -21,6 +25,7 @@ def open_backbone(
         strides: Which feature maps; empty = the backbone's default.
         layers: Which blocks of a transformer, in place of strides. A registered backbone that has
             blocks has a class method ``open_layers(name, weights, layers)`` beside ``open``.
+        margin: Cells by which the image is continued beyond its border before a network sees it.
 
     Raises:
         OptionError: No such stride, or weights are missing or do not fit.
@@ -35,7 +40,7 @@ def open_backbone(
         tokens = registry.get("backbones", "timm_tokens")
         return cast(Backbone, tokens.open(name, weights, layers))
     timm_features = registry.get("backbones", "timm_features")
-    return cast(Backbone, timm_features.open(name, weights, strides))
+    return cast(Backbone, timm_features.open(name, weights, strides, margin))
 
 
 def restore_backbone(header: Mapping[str, Any], arrays: Arrays) -> Backbone:

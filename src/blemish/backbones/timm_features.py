@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from blemish.backbones.base import Arrays, Features
 from blemish.backbones.weights import load_weights, need_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
+from blemish.graphs import Graph
+from blemish.network_graph import add_network
 from blemish.types import Pixels
 
 try:
@@ -37,6 +39,7 @@ class TimmFeatures:
 
     def __init__(self, network: Any, header: dict[str, Any], strides: tuple[int, ...]):
         self.strides = strides
+        self._margin_cells = int(header.get("margin", MARGIN_CELLS))
         self.channels = tuple(network.feature_info.channels())
         self.multiple = max(strides)
         self._header = header
@@ -51,7 +54,9 @@ class TimmFeatures:
         self._std = np.asarray(config["std"], np.float32)
 
     @classmethod
-    def open(cls, name: str, weights: str | None, strides: tuple[int, ...]) -> TimmFeatures:
+    def open(
+        cls, name: str, weights: str | None, strides: tuple[int, ...], margin: int = MARGIN_CELLS
+    ) -> TimmFeatures:
         """Open by timm name; see :func:`blemish.backbones.opening.open_backbone`."""
         strides = strides or DEFAULT_STRIDES
         weights = need_weights(name, weights)
@@ -61,7 +66,8 @@ class TimmFeatures:
             network = create_network(name, strides, weights == "download", arguments)
         if weights not in {"download", "random"}:
             load_weights(network, name, read_weights(Path(weights)), weights)
-        header = {"kind": "timm_features", "name": name, "strides": list(strides)}
+        header: dict[str, Any] = {"kind": "timm_features", "name": name, "margin": margin}
+        header["strides"] = list(strides)
         return cls(network, {**header, "arguments": arguments}, strides)
 
     @classmethod
@@ -80,7 +86,7 @@ class TimmFeatures:
 
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
-        margin = MARGIN_CELLS * self.multiple
+        margin = self._margin_cells * self.multiple
         normalised = x - self._mean
         normalised /= self._std
         around = ((0, 0), (margin, margin), (margin, margin), (0, 0))
@@ -89,11 +95,37 @@ class TimmFeatures:
         tensor = torch.from_numpy(wider).permute(0, 3, 1, 2)
         with torch.inference_mode():
             maps = self._network(tensor)
-        inner = [slice(margin // s, -(margin // s)) for s in self.strides]
-        return [
-            np.ascontiguousarray(m[:, :, i, i].permute(0, 2, 3, 1).numpy())
-            for m, i in zip(maps, inner, strict=True)
+        height, width = x.shape[1:3]
+        inner = [
+            (slice(margin // s, (margin + height) // s), slice(margin // s, (margin + width) // s))
+            for s in self.strides
         ]
+        return [
+            np.ascontiguousarray(m[:, :, i, j].permute(0, 2, 3, 1).float().numpy())
+            for m, (i, j) in zip(maps, inner, strict=True)
+        ]
+
+    def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
+        """Add the network to a graph; see :class:`blemish.backbones.base.Backbone`."""
+        margin = self._margin_cells * self.multiple
+        normalised = graph.add("Sub", x, graph.floats(self._mean))
+        normalised = graph.add("Div", normalised, graph.floats(self._std))
+        if margin:
+            # As indices, so that a margin wider than the view is mirrored back and forth as above.
+            for axis, n in zip((1, 2), size, strict=True):
+                mirrored = np.pad(np.arange(n), margin, mode="reflect")
+                normalised = graph.take(normalised, mirrored, axis)
+        planes = graph.add("Transpose", normalised, perm=[0, 3, 1, 2])
+        sides = (size[0] + 2 * margin, size[1] + 2 * margin)
+        maps = add_network(graph, self._network, planes, (3, *sides))
+        if not margin:
+            return maps
+        for axis, n in zip((2, 3), size, strict=True):
+            maps = [
+                graph.part(m, axis, margin // s, (margin + n) // s)
+                for m, s in zip(maps, self.strides, strict=True)
+            ]
+        return maps
 
 
 def create_network(

@@ -25,7 +25,8 @@ def rank_groups(groups: Iterable[str], seed: int | str) -> list[str]:
 def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, DataSet]:
     """Split the training normals into images to learn from and images to calibrate on.
 
-    Synthetic images and parts of which a defective photo is in training are only learned from.
+    Synthetic images, picked ones (``calibrates=False``) and parts of which a defective photo is in
+    training are only learned from.
 
     Args:
         data: Any data set; of its images only the good ones of ``"train"`` are used.
@@ -198,12 +199,14 @@ def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str
             f"{data.name} has {len(normals)} good training images of {len(groups)} parts; learning "
             "and calibrating need at least 2 parts. Add good images."
         )
-    barred = {r.group for r in data.select("train") if r.defective or r.synthetic}
+    train = data.select("train")
+    barred = {r.group for r in train if r.defective or r.synthetic or not r.calibrates}
     ranked = rank_groups(groups - barred, seed)
     if not ranked:
         raise DataError(
-            f"{data.name}: each of its {len(groups)} good training parts also has a defective or "
-            "synthetic image, so none can calibrate. Add photos of parts that are only good."
+            f"{data.name}: each of its {len(groups)} good training parts also has a defective, "
+            "synthetic or picked image, so none can calibrate. Add photos of parts that are only "
+            "good."
         )
     return normals, groups, ranked
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.errors import CapabilityError
+from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
@@ -18,6 +19,7 @@ from blemish.samples import Samples
 from blemish.types import Pixels
 
 Supervision = Literal["normal", "masks", "labels"]
+Size = tuple[int, int]  # height and width of a view in pixels
 State = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]
 
 
@@ -34,6 +36,21 @@ class Output:
     maps: NDArray[np.float32]
     scores: NDArray[np.float64] | None = None
     pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GraphOutput:
+    """What a method gives out of an ONNX graph: names of tensors.
+
+    Attributes:
+        maps: (B, h, w) float32.
+        grid: h and w.
+        scores: (B,) float32, or None: then the map is pooled.
+    """
+
+    maps: str
+    grid: Size
+    scores: str | None = None
 
 
 class Method:
@@ -104,6 +121,23 @@ class Method:
             keys: Names of the images.
         """
         raise NotImplementedError
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """Say :meth:`predict_batch` as an ONNX graph; needed where `exportable` is True.
+
+        Args:
+            graph: Where nodes are added.
+            x: Name of the views, (B, H, W, 3) float32 RGB in [0, 1].
+            valid: Name of (B, H, W) bool, False on padding and outside the region of interest.
+            size: H and W.
+
+        Raises:
+            CapabilityError: The method cannot be exported.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} cannot be exported as ONNX: it declares exportable=False. "
+            "`blemish list` shows the methods; patchcore can."
+        )
 
     def state(self) -> State:
         """A JSON header and arrays: all that was learned, backbone included."""

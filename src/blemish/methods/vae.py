@@ -18,7 +18,7 @@ on one scale for all images.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,13 @@ from blemish import losses
 from blemish.datasets.splits import rank_groups
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError, OptionError
+from blemish.graphs import Graph
 from blemish.maps import Post
-from blemish.methods.base import Method, Output, Run, State
+from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
 from blemish.nets.conv_vae import ConvVAE
+from blemish.network_graph import add_network
 from blemish.options import option, to_json
-from blemish.samples import Samples
+from blemish.samples import Batch, Samples
 from blemish.training import Learner, Moment, Plan, Tensors, train
 from blemish.types import Pixels
 
@@ -79,14 +81,21 @@ class VAEOptions:
     )
     clip: float = option(0.0, "Largest norm of the gradient; 0 = no limit.", low=0)
     draws: int = option(0, "Codes whose drawings are averaged; 0 = the mean code only.", low=0)
+    centre: bool = option(True, "Read and draw the difference to the mean good image.")
+    mix: bool = option(True, "Train on random mixtures of two good images.")
+    local: float = option(
+        8.0,
+        "Differences smoother than this many pixels are light, no defect; 0 = all count.",
+        low=0,
+    )
     standardise: bool = option(True, "Measure errors in units of the usual error at each pixel.")
-    blur: float = option(2.0, "Standard deviation of the map's blur in pixels.", low=0)
+    blur: float = option(1.0, "Standard deviation of the map's blur in pixels.", low=0)
     pooling: str = option(
         "top",
         "Score: mean of the map, of its largest values, or maximum.",
         choices=("mean", "top", "max"),
     )
-    top_share: float = option(0.005, "Share of pixels that pooling=top counts.", low=1e-6, high=1)
+    top_share: float = option(0.001, "Share of pixels that pooling=top counts.", low=1e-6, high=1)
     difference_scale: str = option(
         "fixed",
         "The difference picture's scale: one for all images, or per image as in [1].",
@@ -98,12 +107,16 @@ class VAE(Method):
     """A variational autoencoder of good parts."""
 
     Options = VAEOptions
+    exportable = True
     default_size = (256, 256)
     presets = {  # noqa: RUF012
         "thesis": {
             "channels": (64, 128, 256, 512),
             "likelihood": "bernoulli",
             "fade_in": 0.0,
+            "centre": False,
+            "mix": False,
+            "local": 0.0,
             "standardise": False,
             "blur": 0.0,
             "pooling": "mean",
@@ -112,14 +125,16 @@ class VAE(Method):
             "fit": "stretch",
         },
         "small": {
-            "channels": (16, 32, 64, 64),
+            "channels": (8, 16, 32, 64, 64),
             "hidden": 256,
             "latent": 64,
-            "epochs": 60,
-            "train_batch": 8,
-            "learning_rate": 5e-4,
+            "epochs": 30,
+            "train_batch": 4,
+            "learning_rate": 1e-3,
             "schedule": "cosine",
-            "image_size": "128",
+            "local": 4.0,
+            "blur": 0.7,
+            "image_size": "auto:128",
         },
         "tiny": {
             "channels": (8, 16, 16),
@@ -158,16 +173,18 @@ class VAE(Method):
         o = self.options
         self.size_ = samples.geometry.view_shape
         with seeded(run.seed):
-            network = ConvVAE(self.size_, o.channels, o.hidden, o.latent)
-            optimiser = torch.optim.Adam(network.parameters(), lr=o.learning_rate)
+            network = ConvVAE(self.size_, o.channels, o.hidden, o.latent, o.centre)
+            optimiser = torch.optim.Adam(network.parameters(), lr=o.learning_rate, fused=True)
         count = sum(p.numel() for p in network.parameters())
         # Weights, gradients and two moments of Adam, 4 bytes each.
         run.say(f"vae: {count:,} parameters, about {16 * count / 1e9:.2g} GB to train them.")
         trained_on, held_out = _hold_out(samples, run.seed)
+        if o.centre:
+            network.centre_on(*_mean_image(trained_on))
         identity = {"method": "vae", "options": to_json(o)}
         learner = Learner({"vae": network}, {"vae": optimiser}, self._step, identity)
         plan = Plan(o.epochs, o.train_batch, o.clip, o.schedule)
-        train(learner, trained_on, plan, run)
+        train(learner, trained_on, plan, run, _mixed if o.mix else None)
         self.network_ = network
         self.active_units_ = self._count_active(samples)
         run.say(f"vae: {self.active_units_} of {o.latent} latent units are active.")
@@ -176,7 +193,7 @@ class VAE(Method):
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Squared difference between each view and what the network draws of it."""
         drawn = np.stack([self._draw(view, ok) for view, ok in zip(x, valid, strict=True)])
-        errors = _squared_error(x, drawn, valid)
+        errors = _squared_error(x, drawn, valid, self.options.local)
         name = "squared difference"
         if self.options.difference_scale == "per_image":
             name += ", scaled per image"
@@ -185,6 +202,19 @@ class VAE(Method):
             ceilings = np.full((len(x), 1, 1), self.ceiling_, np.float32)
         pictures = {"reconstruction": drawn, name: _glow(errors / np.maximum(ceilings, 1e-12))}
         return Output(errors / self.usual_, None, pictures)
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """The map of :meth:`predict_batch`; pictures are not exported."""
+        inside = graph.add("Unsqueeze", valid, graph.integers(3))
+        filled = graph.add("Where", inside, x, graph.floats(0.5))
+        planes = graph.add("Transpose", filled, perm=[0, 3, 1, 2])
+        drawer = _Drawer(self.network_, self._noise()).eval()
+        (drawn,) = add_network(graph, drawer, planes, (3, *size))
+        difference = graph.add("Sub", x, graph.add("Transpose", drawn, perm=[0, 2, 3, 1]))
+        squared = graph.add("Mul", difference, difference)
+        errors = graph.add("ReduceMean", squared, graph.integers(3), keepdims=0)
+        errors = graph.add("Where", valid, errors, graph.floats(0))
+        return GraphOutput(graph.add("Div", errors, graph.floats(self.usual_)), size)
 
     def state(self) -> State:
         """The network's weights, the usual error and the scale of the difference picture."""
@@ -207,7 +237,7 @@ class VAE(Method):
         self.usual_ = np.asarray(arrays["usual"], np.float32)
         # On the meta device no weights are drawn only to be thrown away.
         with torch.device("meta"):
-            network = ConvVAE(self.size_, o.channels, o.hidden, o.latent)
+            network = ConvVAE(self.size_, o.channels, o.hidden, o.latent, o.centre)
         weights = {
             name.removeprefix(prefix): torch.from_numpy(np.array(array))
             for name, array in arrays.items()
@@ -253,13 +283,17 @@ class VAE(Method):
     def _draw(self, view: Pixels, valid: NDArray[np.bool_]) -> Pixels:
         """(H, W, 3) to its reconstruction. One by one: a batch could round in another order."""
         mean, log_variance = self.network_.encode(_tensor(view, valid))
-        codes = mean
-        if self.options.draws and self.options.variational:
-            generator = torch.Generator().manual_seed(0)  # the same noise for every image
-            noise = torch.randn(self.options.draws, mean.shape[1], generator=generator)
-            codes = mean + (0.5 * log_variance).exp() * noise
+        noise = self._noise()
+        codes = mean if noise is None else mean + (0.5 * log_variance).exp() * noise
         drawn = self.network_.decode(codes).mean(dim=0)
-        return np.ascontiguousarray(drawn.permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(drawn.permute(1, 2, 0).float().numpy())
+
+    def _noise(self) -> Tensor | None:
+        """(draws, latent), the same for every image; None = the mean code is drawn."""
+        if not (self.options.draws and self.options.variational):
+            return None
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(self.options.draws, self.options.latent, generator=generator)
 
     @torch.inference_mode()
     def _count_active(self, samples: Samples) -> int:
@@ -277,7 +311,8 @@ class VAE(Method):
         for batch in samples.batches(BATCH):
             pairs = zip(batch.x, batch.valid, strict=True)
             drawn = np.stack([self._draw(view, valid) for view, valid in pairs])
-            found.append((_squared_error(batch.x, drawn, batch.valid), batch.valid))
+            errors = _squared_error(batch.x, drawn, batch.valid, self.options.local)
+            found.append((errors, batch.valid))
         errors = np.concatenate([e for e, _ in found])  # (N, h, w)
         valid = np.concatenate([v for _, v in found])
         values = errors[valid]
@@ -294,6 +329,25 @@ class VAE(Method):
             # A tenth of the overall error as floor: where nothing ever happens, noise is no news.
             local = np.where(count > 1e-3, total / np.maximum(count, 1e-3), overall)
             self.usual_ = (local + 0.1 * overall).astype(np.float32)
+
+
+class _Drawer(torch.nn.Module):
+    """What the network draws of a batch (B, 3, H, W), as one module that can be exported."""
+
+    def __init__(self, network: ConvVAE, noise: Tensor | None):
+        super().__init__()
+        self.network = network
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, log_variance = self.network.encode(x)
+        if self.noise is None:
+            return self.network.decode(mean)
+        deviation = (0.5 * log_variance).exp()
+        # One code per draw, (B, D, latent), drawn as if they were more images.
+        codes = mean[:, None] + deviation[:, None] * self.noise
+        drawn = self.network.decode(codes.flatten(0, 1))  # (B · D, 3, H, W)
+        return drawn.reshape(-1, len(self.noise), *drawn.shape[1:]).mean(dim=1)
 
 
 def _hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
@@ -315,9 +369,47 @@ def _tensor(view: Pixels, valid: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(filled).permute(2, 0, 1)[None]
 
 
-def _squared_error(x: Pixels, drawn: Pixels, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(B, H, W) float32: mean over the channels, 0 where not valid."""
-    return np.where(valid, np.square(x - drawn).mean(axis=3), 0).astype(np.float32)
+def _mean_image(samples: Samples) -> tuple[Tensor, float]:
+    """Mean (3, H, W) of the valid pixels of good views, and the root mean square around it."""
+    total, squares, count = 0.0, 0.0, 0.0
+    for batch in samples.batches(BATCH):
+        valid = batch.valid[..., None].astype(np.float64)
+        total, count = total + (batch.x * valid).sum(axis=0), count + valid.sum(axis=0)
+        squares = squares + (np.square(batch.x) * valid).sum(axis=0)
+    seen = np.maximum(count, 1)
+    mean = np.where(count > 0, total / seen, 0.5)
+    variance = np.where(count > 0, squares / seen - np.square(mean), 0)
+    spread = np.sqrt(max(float((variance * count).sum() / max(3 * np.sum(count), 1)), 0))
+    return torch.from_numpy(mean.astype(np.float32)).permute(2, 0, 1), float(spread)
+
+
+def _mixed(batch: Batch, generator: np.random.Generator) -> Batch:
+    """Mix every view with another one of the batch.
+
+    Light, shade and small shifts add up nearly linearly, so that mixtures are good parts too; a
+    hundred photos show few of their combinations.
+    """
+    other = generator.permutation(len(batch.x))
+    share = generator.random((len(batch.x), 1, 1, 1), np.float32)
+    both = (batch.valid & batch.valid[other])[..., None]
+    mixed = share * batch.x + (1 - share) * batch.x[other]
+    return replace(batch, x=np.where(both, mixed, batch.x))
+
+
+def _squared_error(
+    x: Pixels, drawn: Pixels, valid: NDArray[np.bool_], local: float
+) -> NDArray[np.float32]:
+    """(B, H, W) float32: mean over the channels, 0 where not valid.
+
+    With `local`, only what differs from the difference around it counts.
+    """
+    found = (x - drawn) * valid[..., None]
+    if local:
+        sigmas = (0, local, local, 0)
+        around = ndimage.gaussian_filter(found, sigmas, mode="nearest")
+        weight = ndimage.gaussian_filter(valid.astype(np.float32), sigmas[:3], mode="nearest")
+        found = found - around / np.maximum(weight, 1e-6)[..., None]
+    return np.where(valid, np.square(found).mean(axis=3), 0).astype(np.float32)
 
 
 def _glow(values: NDArray[np.float32]) -> NDArray[np.float32]:

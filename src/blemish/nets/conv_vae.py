@@ -5,7 +5,8 @@
     University of Bologna, 2022: the layers, two convolutions per stage.
 
 Differs from [2]: the head gives the logarithm of the variance, softly kept in a range so that its
-gradient never dies, instead of a standard deviation.
+gradient never dies, instead of a standard deviation. Where a mean image is given, the network reads
+and draws the difference to it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("A convolutional autoencoder", "train") from error
 
+DRAWABLE = (0.01, 0.99)  # a sigmoid reaches nothing beyond
+SMALLEST_SPREAD = 0.01
 LOG_VARIANCE = (-8.0, 4.0)  # between these a unit is certain enough, or says nothing
 
 
@@ -36,10 +39,22 @@ class ConvVAE(nn.Module):
         channels: Channels of each stage; there is one halving less than stages.
         hidden: Units of the dense layer on each side.
         latent: Units of the code.
+        centred: Whether it reads and draws differences to a mean image (:meth:`centre_on`).
     """
 
-    def __init__(self, size: tuple[int, int], channels: Sequence[int], hidden: int, latent: int):
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: Sequence[int],
+        hidden: int,
+        latent: int,
+        centred: bool = False,
+    ):
         super().__init__()
+        self.centred = centred
+        if centred:
+            self.register_buffer("centre", torch.full((3, *size), 0.5))
+            self.register_buffer("spread", torch.ones(()))
         scale = self.multiple(channels)
         self.grid = (channels[-1], size[0] // scale, size[1] // scale)
         flat = self.grid[0] * self.grid[1] * self.grid[2]
@@ -63,6 +78,11 @@ class ConvVAE(nn.Module):
         """What both sides of an image must be a multiple of."""
         return 1 << (len(channels) - 1)
 
+    def centre_on(self, centre: Tensor, spread: float) -> None:
+        """Set the mean image (3, H, W) in [0, 1] and the usual deviation from it, > 0."""
+        self.centre = centre.clamp(*DRAWABLE)
+        self.spread = torch.tensor(max(spread, SMALLEST_SPREAD))
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Describe images by codes.
 
@@ -72,6 +92,8 @@ class ConvVAE(nn.Module):
         Returns:
             Means and log variances, (B, latent) each.
         """
+        if self.centred:
+            x = (x - self.centre) / self.spread
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         low, high = LOG_VARIANCE
         # Soft at both ends: a hard clamp would have no gradient to come back with.
@@ -81,7 +103,8 @@ class ConvVAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Draw the images (B, 3, H, W) in (0, 1) of codes (B, latent)."""
         grid = self.code(z).unflatten(1, self.grid)  # (B, C, h, w)
-        return self.decoder(grid.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        drawn = self.decoder(grid.contiguous(memory_format=torch.channels_last))
+        return torch.sigmoid(drawn + torch.logit(self.centre) if self.centred else drawn)
 
     def forward(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Encode, draw a code, decode.
@@ -128,4 +151,4 @@ def _decoder_stages(channels: Sequence[int]) -> list[nn.Module]:
         # Output padding 1: exactly twice the size.
         up = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
         layers += [up, nn.ELU(), *_convolution(after, after)]
-    return [*layers, nn.Conv2d(channels[0], 3, 3, padding=1), nn.Sigmoid()]
+    return [*layers, nn.Conv2d(channels[0], 3, 3, padding=1)]

@@ -178,9 +178,12 @@ def fuse(learned: Tensor, gate: Tensor) -> Tensor:
 
 def shown(drawn: Pixels) -> Pixels:
     """Drawn views (H, W, 3) as a screen can show them: what lies above 1 turns red."""
-    beyond = np.clip(drawn.mean(axis=2, keepdims=True) - 1, 0, 1)
-    red = np.array([1, 0, 0], np.float32)
-    return np.asarray(np.clip(drawn, 0, 1) * (1 - beyond) + red * beyond, np.float32)
+    picture = np.clip(drawn, 0, 1)
+    mean = drawn @ np.full(3, 1 / 3, np.float32)  # many times as fast as asking for the mean
+    high = mean > 1
+    beyond = np.clip(mean[high] - 1, 0, 1)[:, None]
+    picture[high] = picture[high] * (1 - beyond) + np.array([1, 0, 0], np.float32) * beyond
+    return picture
 
 
 def _block(before: int, after: int, order: str, kernel: int) -> list[nn.Module]:
