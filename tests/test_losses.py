@@ -174,3 +174,65 @@ def test_what_is_not_valid_costs_nothing_and_weighs_nothing():
     )
     whole = losses.draw_or_replace(x, drawn.detach(), mask, valid)
     assert whole == pytest.approx(float(cropped), rel=1e-5)
+
+
+def test_the_score_of_a_cell_is_the_pseudo_huber_of_the_mean_difference():
+    difference = torch.zeros(1, 4, 1, 3)
+    difference[0, :, 0, 1] = torch.tensor([1.0, -1.0, 2.0, 0.0])
+    difference[0, :, 0, 2] = -3.0
+    score = losses.pseudo_huber(difference)
+    assert score[0, 0].tolist() == pytest.approx([0, 2**0.5 - 1, 10**0.5 - 1])
+    torch.testing.assert_close(losses.pseudo_huber(-difference), score)
+    small = losses.pseudo_huber(torch.full((1, 4, 1, 1), 1e-2))
+    assert float(small) == pytest.approx(0.5e-4, rel=1e-2)
+
+
+def test_without_an_anomalous_cell_there_is_only_the_pull():
+    score, valid = torch.rand(2, 3, 4, requires_grad=True), torch.ones(2, 3, 4)
+    loss = losses.pull_push_cells(score, torch.zeros(2, 3, 4), valid, alpha=0.003)
+    torch.testing.assert_close(loss, score.mean())
+    loss.backward()
+    assert torch.isfinite(score.grad).all()
+
+
+def test_normal_cells_are_pulled_and_anomalous_ones_pushed():
+    score = torch.full((1, 2, 2), 0.01, requires_grad=True)
+    anomalous = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    losses.pull_push_cells(score, anomalous, torch.ones(1, 2, 2), alpha=0.003).backward()
+    assert score.grad[0, 0, 0] < 0
+    assert (score.grad.flatten()[1:] > 0).all()
+    expected = 3 * 0.01 / 4 - 0.003 * math.log(1 - math.exp(-0.01 / 4))
+    loss = losses.pull_push_cells(score, anomalous, torch.ones(1, 2, 2), alpha=0.003)
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_push_is_finite_where_nothing_differs():
+    score = torch.zeros(1, 2, 2, requires_grad=True)
+    loss = losses.pull_push_cells(score, torch.ones(1, 2, 2), torch.ones(1, 2, 2), alpha=0.003)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(score.grad).all()
+
+
+def test_cells_that_are_not_valid_neither_pull_nor_push():
+    score, valid = torch.rand(1, 2, 3), torch.ones(1, 2, 3)
+    valid[0, :, 2] = 0
+    changed = score.clone()
+    changed[0, :, 2] = 9
+    anomalous = torch.zeros(1, 2, 3)
+    anomalous[0, 0] = 1
+    for loss in (
+        lambda s: losses.pull_push_cells(s, anomalous, valid, 0.1),
+        lambda s: losses.pull_push_images(s, torch.ones(1), valid, 0.1, 3),
+    ):
+        torch.testing.assert_close(loss(score), loss(changed))
+
+
+def test_labels_of_images_reach_exactly_the_largest_cells():
+    score = torch.arange(1.0, 7).reshape(1, 2, 3).requires_grad_()
+    loss = losses.pull_push_images(score, torch.zeros(1), torch.ones(1, 2, 3), 0.003, top=2)
+    assert loss.item() == pytest.approx(5.5)
+    loss.backward()
+    assert score.grad.flatten().tolist() == pytest.approx([0, 0, 0, 0, 0.5, 0.5])
+    everything = losses.pull_push_images(score, torch.zeros(1), torch.ones(1, 2, 3), 0.003, 99)
+    assert everything.item() == pytest.approx(3.5)

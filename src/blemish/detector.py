@@ -28,7 +28,7 @@ from blemish.errors import (
     UnknownNameError,
 )
 from blemish.fitted import Fitted, Paths, collect, recorded_paths
-from blemish.folds import choose_folds
+from blemish.folds import choose_folds, leave_out
 from blemish.images import read_image
 from blemish.maps import find_regions
 from blemish.methods.base import Method, Run
@@ -82,7 +82,7 @@ class Detector:
 
     # ------------------------------------------------------------------ learning
 
-    def fit(self, data: DataSet, run: Run | None = None) -> Detector:
+    def fit(self, data: DataSet, run: Run | None = None, init: Detector | None = None) -> Detector:
         """Learn from the training images of a data set and calibrate on held-out good ones.
 
         The test images of the data set are not looked at.
@@ -90,17 +90,26 @@ class Detector:
         Args:
             data: A data set with good training images.
             run: Progress and messages; seed, device and precision come from the settings.
+            init: A fitted detector to go on from, where the method can (ADTR+). Its seed is kept,
+                so that the same parts calibrate, and what it learned from calibrates nothing.
 
         Returns:
             The detector itself.
 
         Raises:
             DataError: Too few good images, or defective ones for a method that takes none.
-            OptionError: Several devices with ``calibration="cross"``.
+            OptionError: Several devices with ``calibration="cross"``, or `init` does not fit.
+            CapabilityError: The method cannot go on from another detector.
         """
+        if init is not None:
+            # Asked before any image is read, and again for the method that will learn.
+            self._method_class(self.options).start_from(init.pipeline.method)
+            self.settings = replace(self.settings, seed=init.settings.seed)
         run = self._make_run(run)
         builder, calibrated = CalibrationBuilder(), list[str]()
         folds = self._folds(data, run)
+        if init is not None:
+            folds = leave_out(folds, init.learned)
         everything = data.select("train") if len(folds) > 1 else folds[0][0]
         geometry = self._geometry(everything)
         if len(folds) > 1:
@@ -109,7 +118,7 @@ class Detector:
                 aside = replace(run, history={}, checkpoint=None, say=lambda text: None)
                 pipeline, _ = self._learn(learn, geometry, aside)
                 calibrated += collect(builder, pipeline, held_out, run)
-        pipeline, learned = self._learn(everything, geometry, run)
+        pipeline, learned = self._learn(everything, geometry, run, init)
         if len(folds) == 1:
             calibrated += collect(builder, pipeline, folds[0][1], run)
         paths = recorded_paths([held for _, held in folds], calibrated)
@@ -124,13 +133,16 @@ class Detector:
         )
 
     def _learn(
-        self, data: DataSet, geometry: Geometry, run: Run
+        self, data: DataSet, geometry: Geometry, run: Run, init: Detector | None = None
     ) -> tuple[Pipeline, tuple[str, ...]]:
         """A method that has learned, and the digests of what it learned from."""
         method, samples = self._method_class(self.options), Samples(data, geometry)
+        if init is not None:
+            method.start_from(init.pipeline.method)
         method.learn(samples, run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
-        return pipeline, tuple(samples.digests)
+        learned = (*samples.digests, *(init.learned if init is not None else ()))
+        return pipeline, tuple(dict.fromkeys(learned))
 
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
@@ -296,6 +308,11 @@ class Detector:
         """Digests of all images that the method learned from or was calibrated on."""
         fitted = self._need_fit()
         return frozenset(fitted.learned) | frozenset(fitted.calibrated)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Digests of the images that the method learned from."""
+        return self._need_fit().learned
 
     @property
     def history(self) -> Mapping[str, list[float]]:

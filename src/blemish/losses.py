@@ -9,6 +9,8 @@ Sums run over the dimensions of one image, means over the images of a batch. Wha
     NeurIPS 2016, arXiv 1606.04934: free bits.
 [3] F. Angiulli, F. Fassetti, L. Ferragina, S. Nisticò, "Explaining Anomalies through
     Semi-supervised Autoencoders", Array, 2025: what is drawn instead of a defect.
+[4] Z. You et al., "ADTR: Anomaly Detection Transformer with Feature Reconstruction", ICONIP 2022,
+    arXiv 2209.01816: pull and push.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ except ImportError as error:
     raise MissingExtraError("A loss", "train") from error
 
 SMALLEST_ERROR = 1e-6  # mean squared error below which images are the same
+SMALLEST_PUSH = 1e-6  # mean score of anomalous cells below which the push is that of this value
 SMALLEST_DISTANCE = 0.05  # squared, of a pixel from what stands for a defect there
 
 
@@ -130,3 +133,57 @@ def draw_or_replace(
         weight = torch.where(marked > 0, weight, valid) / distance
         target = torch.where(marked > 0, other, x)
     return ((target - drawn).square() * weight).sum() / len(x)
+
+
+def pseudo_huber(difference: Tensor) -> Tensor:
+    """Score of every cell [4]: ``sqrt(mean over channels of |d|, squared, + 1) - 1``.
+
+    Args:
+        difference: (B, C, h, w), features minus their reconstruction.
+
+    Returns:
+        (B, h, w), at least 0; about half the square of a small mean.
+    """
+    return (difference.abs().mean(dim=1).square() + 1).sqrt() - 1
+
+
+def pull_push_cells(score: Tensor, anomalous: Tensor, valid: Tensor, alpha: float) -> Tensor:
+    """Normal cells are pulled to 0 and anomalous ones pushed away from it [4].
+
+    Per image ``(1/n) Σ normal cells - α log(1 - exp(-(1/n) Σ anomalous cells))`` over its n valid
+    cells, mean over the batch. An image without an anomalous cell has no push.
+
+    Args:
+        score: (B, h, w), see :func:`pseudo_huber`.
+        anomalous: (B, h, w), 0 or 1.
+        valid: (B, h, w), 0 or 1.
+        alpha: About the mean score that anomalous cells are pushed to.
+    """
+    cells = valid.sum(dim=(1, 2)).clamp(min=1)
+    marked = anomalous * valid
+    pull = (score * (valid - marked)).sum(dim=(1, 2)) / cells
+    away = (score * marked).sum(dim=(1, 2)) / cells
+    has_any = marked.amax(dim=(1, 2))
+    return (pull + alpha * has_any * _push(away)).mean()
+
+
+def pull_push_images(
+    score: Tensor, anomalous: Tensor, valid: Tensor, alpha: float, top: int
+) -> Tensor:
+    """The same with labels of images [4]: of the mean of the `top` largest valid cells.
+
+    Args:
+        score: (B, h, w), see :func:`pseudo_huber`.
+        anomalous: (B,), 0 or 1.
+        valid: (B, h, w), 0 or 1.
+        alpha: About the mean score that anomalous images are pushed to.
+        top: Number of cells; all of them where an image has fewer.
+    """
+    cells = (score * valid).flatten(1)
+    largest = cells.topk(min(top, cells.shape[1]), dim=1).values.mean(dim=1)
+    return ((1 - anomalous) * largest + alpha * anomalous * _push(largest)).mean()
+
+
+def _push(score: Tensor) -> Tensor:
+    """``-log(1 - exp(-score))`` without loss of digits, finite at 0."""
+    return -torch.log(-torch.expm1(-score.clamp(min=SMALLEST_PUSH)))

@@ -53,9 +53,11 @@ class Plan:
         batch: Views per step; the last batch of an epoch may be smaller.
         clip: Largest norm of the gradient of each optimiser; 0 = no limit.
         schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"``,
-            ``"cosine"``, or ``"exponential"`` (by `decay` after each epoch).
+            ``"cosine"``, ``"exponential"`` (by `decay` after each epoch) or ``"drop"`` (by
+            `decay` after the share `drop_at` of all steps).
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
-        decay: Factor in (0, 1] of ``"exponential"``.
+        decay: Factor in (0, 1] of ``"exponential"`` and ``"drop"``.
+        drop_at: Share in [0, 1] of ``"drop"``.
     """
 
     epochs: int
@@ -64,6 +66,7 @@ class Plan:
     schedule: str = "constant"
     warm_up: float = 0.0
     decay: float = 1.0
+    drop_at: float = 0.8
 
     def rate(self, step: int, steps: int) -> float:
         """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
@@ -72,6 +75,8 @@ class Plan:
             return (step + 1) / (rising + 1)
         if self.schedule == "exponential":
             return self.decay ** (step * self.epochs // steps)
+        if self.schedule == "drop":
+            return self.decay if step >= self.drop_at * steps else 1.0
         share = (step - rising) / max(steps - rising, 1)
         if self.schedule == "linear":
             return 1 - share

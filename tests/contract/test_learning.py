@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from blemish import options
 from blemish.backbones.opening import open_backbone
 from blemish.datasets.base import DataSet
 from blemish.detector import Detector
-from blemish.errors import CapabilityError, DataError, NotFittedError
+from blemish.errors import CapabilityError, DataError, NotFittedError, OptionError
 from blemish.evaluation import evaluate
 from blemish.exporting.export import export_onnx
 from blemish.methods.base import Method
@@ -88,7 +89,7 @@ def test_a_method_for_normals_refuses_defective_training_images(case):
 
 
 def test_a_method_that_needs_masks_says_in_one_sentence_what_does_not(case):
-    if case.method.supervision != "masks":
+    if case.method.supervision != "masks" or case.method.makes_defects:
         pytest.skip(f"{case.name} needs no masks")
     unmarked = tuple(replace(r, mask=None) for r in defective_records(2, split="train"))
     for records in (good_records(8), (*good_records(8), *unmarked)):
@@ -136,6 +137,14 @@ def test_an_update_follows_the_data_or_is_refused(case, tmp_path):
     detector.update(DataSet("changed", (*kept, *good_records(4, 700))))
     train = DataSet("all", (*kept, *good_records(4, 700)))
     assert detector.seen == set(train.hashes.values())
+
+
+def test_a_foreign_detector_is_nothing_to_go_on_from(case):
+    foreign = SimpleNamespace(
+        pipeline=SimpleNamespace(method=Method(None)), settings=Settings(), learned=()
+    )
+    with pytest.raises((CapabilityError, OptionError), match=r"[Ll]eave init out"):
+        case.make().fit(case.data, init=foreign)
 
 
 def test_exporting_works_where_it_is_declared_and_is_refused_elsewhere(case, tmp_path):

@@ -33,10 +33,15 @@ def average_neighbourhood(features: Features, side: int) -> Features:
     return features
 
 
-def join_grids(maps: list[Features]) -> Features:
-    """Bring all maps to the grid of the first by bilinear interpolation and join their channels."""
-    rows, columns = maps[0].shape[1:3]
-    resized = [maps[0], *(_resize(m, rows, columns) for m in maps[1:])]
+def join_grids(maps: list[Features], grid: tuple[int, int] | None = None) -> Features:
+    """Bring all maps to one grid by bilinear interpolation and join their channels.
+
+    Args:
+        maps: (B, h, w, C) float32 each.
+        grid: (h, w); None = that of the first map.
+    """
+    wanted = grid or maps[0].shape[1:3]
+    resized = [m if m.shape[1:3] == wanted else _resize(m, *wanted) for m in maps]
     return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=3)
 
 

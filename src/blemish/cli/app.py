@@ -96,6 +96,9 @@ def fit(
     category: Category = None,
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Model file to go on from, where the method can.")
+    ] = None,
     checkpoint: Checkpoint = None,
     feature_cache: FeatureCache = None,
     feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
@@ -111,8 +114,9 @@ def fit(
         run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
+        start = blemish.Detector.load(init) if init else None
         with progress_bar() as run.progress:
-            detector.fit(opened, run)
+            detector.fit(opened, run, start)
         output.print_fitted(detector, detector.save(path))
 
 

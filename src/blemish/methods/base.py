@@ -61,6 +61,7 @@ class Method:
         supervision: ``"normal"``, or what else it learns from: ``"masks"``, ``"labels"``.
         localises: Whether the map says where the defect is.
         exportable: Whether it can be written as an ONNX file.
+        makes_defects: Whether it makes defects of its own where there are no marked ones.
         cheap_fits: Whether few images are learned so fast that calibration may fit several times.
         presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
         default_size: (height, width) of the working resolution, None = from the images.
@@ -70,6 +71,7 @@ class Method:
     supervision: ClassVar[Supervision] = "normal"
     localises: ClassVar[bool] = True
     exportable: ClassVar[bool] = False
+    makes_defects: ClassVar[bool] = False
     cheap_fits: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_size: ClassVar[tuple[int, int] | None] = None
@@ -86,6 +88,18 @@ class Method:
     def post(self) -> Post:
         """Smoothing and pooling of the map."""
         return Post()
+
+    def start_from(self, other: Method) -> None:
+        """Begin with what another fitted method has learned; called before :meth:`learn`.
+
+        Raises:
+            CapabilityError: This method always starts anew.
+            OptionError: `other` does not fit; the message says what differs.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} starts anew: it cannot go on from another detector. Leave init "
+            "out."
+        )
 
     def learn(self, samples: Samples, run: Run) -> None:
         """Learn from the training samples; learned attributes end in an underscore."""
