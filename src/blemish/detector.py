@@ -360,8 +360,6 @@ class Detector:
                 stacklevel=3,
             )
 
-    # ------------------------------------------------------------------ the file
-
     def save(self, path: str | Path) -> Path:
         """Write everything into one file, by custom ``*.blemish``; an exported one as ``*.onnx``.
 

@@ -8,7 +8,7 @@ Files of earlier formats are never made again: they must load for ever.
 import json
 from pathlib import Path
 
-from blemish import Detector
+from blemish import Detector, export_onnx
 from blemish.images import write_png
 from blemish.model_file import SCHEMA
 from drawn import draw_defective, draw_good, plates
@@ -21,6 +21,7 @@ def main() -> None:
         "patchcore", coreset=0.03, bank_mb=0.02, false_alarms=0.25, calibration_share=0.4
     ).fit(plates())
     detector.save(HERE / f"format-{SCHEMA}.blemish")
+    export_onnx(detector, HERE / f"format-{SCHEMA}.onnx")
     recorded = {}
     for name, image in {"good": draw_good(950), "defective": draw_defective(951)}.items():
         write_png(HERE / f"{name}.png", image)
