@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra is missing: pip install 'blemish[station]'")
 
+from blemish import back_up_station, restore_station
+from blemish.station.database import make_engine, migrate
 from blemish.station.decoding import Decoders
 from blemish.station.settings import StationSettings
 from station_helpers import fill_part, finish, open_client
@@ -37,9 +39,24 @@ def shared_decoders():
         Decoders.close(decoders)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_urls(request):
+    """URLs of two empty databases, for the fixtures `client` and `trained`; None for SQLite."""
+    if request.param == "sqlite":
+        yield None, None
+        return
+    server = request.getfixturevalue("postgresql")
+    urls = server, server.replace("/postgres?", "/trained?")
+    yield urls
+    for url in urls:
+        engine = make_engine(StationSettings(Path(), url).url)
+        migrate(engine, "base")
+        engine.dispose()
+
+
 @pytest.fixture
-def settings(tmp_path):
-    return StationSettings(tmp_path / "station")
+def settings(tmp_path, database_urls):
+    return StationSettings(tmp_path / "station", database_urls[0])
 
 
 @pytest.fixture
@@ -49,21 +66,22 @@ def client(settings):
 
 
 @pytest.fixture(scope="session")
-def trained_folder(tmp_path_factory):
-    """The data folder of a station with the part ``plate`` in version 1; copied, never used."""
+def trained_backup(tmp_path_factory):
+    """A backup of a station with the part ``plate`` in version 1."""
     folder = tmp_path_factory.mktemp("trained") / "station"
     with open_client(StationSettings(folder)) as client:
         key = fill_part(client)
         job = finish(client, client.post(f"/api/parts/{key}/train").json())
         assert job["state"] == "done", job
-    return folder
+    return back_up_station(folder, folder.parent / "backup.zip")
 
 
 @pytest.fixture
-def trained(trained_folder, tmp_path):
+def trained(trained_backup, tmp_path, database_urls):
     """A station with the trained part ``plate``."""
-    shutil.copytree(trained_folder, tmp_path / "trained")
-    with open_client(StationSettings(tmp_path / "trained")) as opened:
+    url = database_urls[1]
+    restore_station(trained_backup, tmp_path / "trained", database=url)
+    with open_client(StationSettings(tmp_path / "trained", url)) as opened:
         yield opened
 
 
@@ -84,12 +102,13 @@ def postgresql(tmp_path_factory):
         for parent in list(folder.parents)[:3]:  # pytest's folders are private
             parent.chmod(parent.stat().st_mode | 0o011)
 
-    def run(*words):
-        subprocess.run([*user, *map(str, words)], check=True, cwd="/", capture_output=True)
+    def run(*words, check=True):
+        subprocess.run([*user, *map(str, words)], check=check, cwd="/", capture_output=True)
 
     run(binaries / "initdb", "-D", folder / "data", "-U", "blemish", "-A", "trust", "--no-sync")
     options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
     control = (binaries / "pg_ctl", "-D", folder / "data", "-w")
     run(*control, "-l", folder / "log", "-o", options, "start")
+    run(binaries / "createdb", "-h", folder, "-U", "blemish", "trained")
     yield f"postgresql://blemish@/postgres?host={folder}"
-    run(*control, "-m", "immediate", "stop")
+    run(*control, "-m", "immediate", "stop", check=False)  # a busy machine may be slow to say so

@@ -12,15 +12,15 @@ def backup(trained, tmp_path):
     """A backup that was made while the station ran, and the station."""
     trained.found = inspect(trained, "plate", bad_png(600))
     trained.post(f"/api/inspections/{trained.found['id']}/reviews", data={"verdict": "defect"})
-    folder = trained.app.state.settings.folder
-    return back_up_station(folder, tmp_path / "out" / "backup.zip")
+    settings = trained.app.state.settings
+    out = tmp_path / "out" / "backup.zip"
+    return back_up_station(settings.folder, out, database=settings.database)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_a_restored_station_goes_on_as_if_nothing_had_happened(
-    backup, trained, tmp_path, kind, request
+    backup, trained, tmp_path, database_urls
 ):
-    url = None if kind == "sqlite" else request.getfixturevalue("postgresql")
+    url = database_urls[0]
     folder = restore_station(backup, tmp_path / "restored", database=url)
     with open_client(StationSettings(folder, url)) as client:
         for path in ("/api/parts/plate", f"/api/inspections/{trained.found['id']}"):

@@ -29,6 +29,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 SIZES = {"desktop": (1280, 860), "tablet": (820, 1180)}
 GOOD, BAD = 12, 6
 JOB_MS = 120_000
+playwright.expect.set_options(timeout=30_000)  # of a machine that does other things too
 
 
 @pytest.fixture(scope="module")

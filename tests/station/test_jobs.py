@@ -16,7 +16,7 @@ from station_helpers import fill_part, finish, open_client
 def context(settings):
     opened = Context.open(settings)
     with opened.database.write() as session:
-        session.add(Part(id=1, key="a", name="a", method="patchcore"))
+        session.add(Part(key="a", name="a", method="patchcore"))
     yield opened
     opened.close()
 

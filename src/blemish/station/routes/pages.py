@@ -111,7 +111,7 @@ def inspect_page(station: Station, part: str) -> Response:
         row = find_part(session, part)
         query = select(Inspection).where(Inspection.part_id == row.id)
         newest = list(session.scalars(query.order_by(Inspection.created.desc()).limit(SHOWN)))
-        folder = station.settings.folder.resolve() / INCOMING / row.key
+        folder = f"{INCOMING}/{row.key}"
         return render("inspect", part=row, tab="inspect", newest=newest, folder=folder)
 
 
