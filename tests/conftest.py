@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from blemish.detector import Detector
+from blemish.exporting.export import export_onnx
+from drawn import plates
+
 # No timings are asserted, and the same examples are tried everywhere.
 settings.register_profile("blemish", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("blemish")
@@ -34,3 +38,11 @@ def real_data() -> Callable[[str], Path]:
 def real_weights() -> Callable[[str], Path]:
     """``real_weights("mobilenetv1_100.safetensors")``: a file of weights, or a skip."""
     return _from_environment("BLEMISH_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def exported_part(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small exported detector; do not write to this file."""
+    detector = Detector("patchcore", preset="tiny", false_alarms=0.4, calibration_share=0.25)
+    path = tmp_path_factory.mktemp("exported_part") / "part.onnx"
+    return export_onnx(detector.fit(plates()), path, data=plates().select("test")).path

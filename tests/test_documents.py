@@ -32,7 +32,7 @@ def test_the_readme_s_python_runs(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
 def test_the_method_of_the_guide_works(monkeypatch):
-    (code,) = blocks("docs/adding-a-method.md", "python")
+    code, _ = blocks("docs/adding-a-method.md", "python")
     names: dict = {"__name__": "guide"}
     monkeypatch.setitem(sys.modules, "guide", type(sys)("guide"))
     exec(compile(code, "guide", "exec", dont_inherit=True), names)

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from blemish.maps import Post, find_regions, pool_score, smooth
+from blemish.maps import Post, find_regions, pool_score, smooth, smooth_axis
+from blemish.resampling import linear_matrix
 
 
 def noise(height=20, width=30):
@@ -108,3 +109,16 @@ def test_regions_share_all_of_the_mask_and_all_of_the_score(seed, threshold):
         left, top, right, bottom = region.box
         inside = values[top:bottom, left:right][mask[top:bottom, left:right]]
         assert inside.max() >= np.float32(region.peak) > threshold
+
+
+@pytest.mark.parametrize(
+    "post",
+    [Post(), Post(blur=2.0), Post(boxes=(5, 5, 7)), Post(blur=1.0, boxes=(3,)), Post(boxes=(4,))],
+)
+def test_filters_behind_an_interpolation_are_part_of_its_matrices(post):
+    grid = noise(6, 8)
+    rows, columns = linear_matrix(6, 50), linear_matrix(8, 70)
+    expected = smooth(rows @ grid @ columns.T, None, post)
+    found = smooth_axis(rows, post) @ grid @ smooth_axis(columns, post).T
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blemish.errors import BlemishError, ImageError
-from blemish.maps import Post
+from blemish.maps import Post, pool_score, smooth
 from blemish.methods.base import Method, Output
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Cutter, Geometry
@@ -130,6 +130,35 @@ def test_an_image_that_cannot_be_read_stops_at_its_place():
 
 def test_no_images_no_analyses():
     assert analyse([], Geometry((20, 30))) == []
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (60, 90), (33, 30), (16, 48)])
+def test_a_map_for_the_image_is_interpolated_once_and_blurred_on_the_way(shape):
+    """The same as upsampling to the image and blurring there, also beside padding."""
+    post = Post(boxes=(5, 7), frame="image", pool="top_share", pool_value=0.01)
+    image = draw_good(3, *shape)
+    geometry = Geometry((20, 30), multiple=8)
+    (found,) = analyse([image], geometry, post=post)
+    pixels, _, layout = geometry.views(image)
+    canvas = geometry.to_canvas(pixels[..., 0].astype(np.float32) / 255, layout)
+    expected = smooth(geometry.to_image(canvas, layout), None, post)
+    np.testing.assert_allclose(found.anomaly_map, expected, atol=1e-5)
+    assert found.score == pytest.approx(pool_score(expected, None, post), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"crop": (0.0, 0.0, 0.5, 1.0)}, {"roi": True}, {"tile": 16}], ids=str
+)
+def test_with_crop_region_or_tiles_a_map_for_the_image_goes_over_the_canvas(limits):
+    image = draw_good(3, 20, 30)
+    if "roi" in limits:
+        limits = {"roi": np.arange(600).reshape(20, 30) % 30 < 15}
+    post = Post(boxes=(5,), frame="image")
+    (found,) = analyse([image], Geometry((20, 30), **limits), post=post)
+    assert found.anomaly_map.shape == (20, 30)
+    if "tile" not in limits:
+        assert not found.anomaly_map[:, 15:].any()
+        assert found.anomaly_map[:, :15].all()
 
 
 def test_tiles_are_cut_while_the_method_works_not_all_at_once(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 import blemish
 
 HEAVY = ("torch", "timm", "scipy", "onnxruntime", "onnx", "PIL", "jinja2", "numpy")
+HEAVY += ("fastapi", "sqlalchemy", "uvicorn", "alembic", "prometheus_client")
 
 
 def test_importing_blemish_imports_nothing_heavy():

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blemish.resampling import Span, blend_matrices, linear_matrix, resize_linear, spans
+from blemish.resampling import (
+    Span,
+    blend_matrices,
+    linear_matrix,
+    resize_linear,
+    span_matrix,
+    spans,
+)
 
 SIZES = st.integers(1, 60)
 
@@ -77,6 +84,27 @@ def test_cells_on_padding_hold_no_information():
 def test_cells_of_one_pixel_come_back_as_they_were():
     (matrix,) = blend_matrices((Span(0, 5, 2, 9),), 5, 9)
     np.testing.assert_array_equal(matrix @ np.arange(9.0), [2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize(("cells", "pixels"), [(4, 32), (5, 11), (8, 8)])
+def test_a_span_that_fills_its_view_is_plain_interpolation(cells, pixels):
+    found = span_matrix(Span(0, 32, 0, 32), pixels, cells)
+    np.testing.assert_allclose(found, linear_matrix(cells, pixels), atol=1e-6)
+
+
+def test_to_the_canvas_itself_it_is_what_tiles_are_blended_with():
+    span = Span(0, 20, 6, 32)
+    np.testing.assert_allclose(
+        span_matrix(span, 20, 8), blend_matrices((span,), 20, 8)[0], atol=1e-6
+    )
+
+
+def test_cells_on_padding_have_no_weight():
+    matrix = span_matrix(Span(0, 16, 8, 32), 40, 8)
+    assert matrix.shape == (40, 8)
+    assert not matrix[:, :2].any()
+    assert not matrix[:, 6:].any()
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (1, 9), (600, 3), (4, 4), (2, 1)])

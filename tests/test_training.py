@@ -331,3 +331,44 @@ def test_several_processes_train_one_network(tmp_path):
     # The helping process ends after training: only the first goes on.
     assert output.count("done") == 1
     assert (tmp_path / "state/checkpoint.safetensors").exists()
+
+
+class Numbers:
+    """A feed of numbers, shuffled."""
+
+    def __init__(self, count=10):
+        self.values = np.arange(count, dtype=np.float32)[:, None]
+
+    def __len__(self):
+        return len(self.values)
+
+    def epoch(self, batch, order):
+        rows = order.permutation(len(self))
+        for first in range(0, len(rows), batch):
+            yield (self.values[rows[first : first + batch]],)
+
+
+def test_a_feed_gives_the_batches_in_place_of_views():
+    seen = []
+    network = nn.Linear(1, 1)
+
+    def step(networks, batch, now):
+        (values,) = batch
+        assert now.steps == 6
+        seen.append(values[:, 0].tolist())
+        loss = networks["line"](values).square().mean()
+        now.update("line", loss)
+        return {"loss": loss}
+
+    optimiser = torch.optim.Adam(network.parameters())
+    learner = Learner({"line": network}, {"line": optimiser}, step)
+    train(learner, drawn_samples(2), Plan(epochs=2, batch=4), Run(device="cpu"), feed=Numbers())
+    assert [len(batch) for batch in seen] == [4, 4, 2, 4, 4, 2]
+    first, second = ([x for batch in seen[i : i + 3] for x in batch] for i in (0, 3))
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+
+
+def test_the_exponential_schedule_falls_after_each_epoch():
+    plan = Plan(epochs=4, batch=2, schedule="exponential", decay=0.5)
+    assert [plan.rate(step, 8) for step in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]

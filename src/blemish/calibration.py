@@ -16,12 +16,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.special import betaincinv
 
 from blemish.errors import DataError, OptionError
 from blemish.types import Map, Mask
 
 PixelRule = Literal["images", "pixels"]
+CELLS = 16  # of the grid of local thresholds, along each side
 # Upper quantiles of the calibration maps that are kept for the pixel rule, densest near 1.
 LEVELS = np.append(1 - np.geomspace(1, 1e-6, 600), 1.0)
 
@@ -36,6 +38,8 @@ class Calibration:
         peaks: (n,) float32, largest valid pixel of each map.
         quantiles: (n, 601) float32, quantiles of the valid pixels of each map at `LEVELS`.
         areas: (n,) int64, number of valid pixels.
+        cells: (n, 16, 16) float32, largest valid pixel of each map in each cell of a grid over the
+            image; None in files of earlier versions.
     """
 
     scores: NDArray[np.float64]
@@ -43,6 +47,7 @@ class Calibration:
     peaks: NDArray[np.float32]
     quantiles: NDArray[np.float32]
     areas: NDArray[np.int64]
+    cells: NDArray[np.float32] | None = None
 
     @cached_property
     def group_count(self) -> int:
@@ -124,6 +129,49 @@ class Calibration:
                 low = middle + 1
         return float(candidates[low])
 
+    def local_thresholds(self, share: float) -> NDArray[np.float32]:
+        """A threshold for each cell of a grid over the image, high where good maps are high.
+
+        Each is the quantile ``1 - share`` over the calibration images of what is the largest in the
+        cell and its neighbours, times one factor for all cells, such that at most `share` of the
+        calibration images, each judged by the quantiles of the others, has any pixel above.
+
+        Args:
+            share: Accepted share of images, in (0, 1).
+
+        Returns:
+            (16, 16) float32.
+
+        Raises:
+            DataError: Fewer than two calibration images, or a file of an earlier version.
+        """
+        check_rate(share)
+        if self.cells is None or len(self.cells) < 2:
+            raise DataError(
+                "A local threshold needs the maps of at least 2 calibration images, which this "
+                "detector does not hold; fit it again."
+            )
+        # A part may lie a cell further than any calibration part did.
+        near = ndimage.maximum_filter(self.cells, (1, 3, 3))
+        floor = max(float(near.max()) * 1e-3, 1e-12)
+        usual = _upper(near, share) + floor
+        worst = [
+            float((self.cells[i] / (_upper(np.delete(near, i, axis=0), share) + floor)).max())
+            for i in range(len(near))
+        ]
+        ordered = np.sort(worst)
+        factor = ordered[len(ordered) - 1 - math.floor(share * len(ordered) + 1e-9)]
+        return np.asarray(usual * factor, np.float32)
+
+    def map_moments(self) -> tuple[float, float]:
+        """Mean and deviation of all valid pixels of the maps, from their stored quantiles."""
+        steps = np.diff(LEVELS)[None]
+        middle = (self.quantiles[:, 1:] + self.quantiles[:, :-1]).astype(np.float64) / 2
+        weights = self.areas / self.areas.sum()
+        mean = float((middle * steps).sum(axis=1) @ weights)
+        square = float((middle**2 * steps).sum(axis=1) @ weights)
+        return mean, math.sqrt(max(square - mean**2, 0.0))
+
     def _share_above(self, value: float, weights: NDArray[np.float64]) -> float:
         """Upper bound on the pooled share of pixels above a value."""
         at_most = (self.quantiles <= value).sum(axis=1)
@@ -132,13 +180,14 @@ class Calibration:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The arrays as a model file stores them."""
-        return {
+        arrays: dict[str, NDArray[np.generic]] = {
             "scores": self.scores,
             "groups": self.groups,
             "peaks": self.peaks,
             "quantiles": self.quantiles,
             "areas": self.areas,
         }
+        return arrays if self.cells is None else {**arrays, "cells": self.cells}
 
 
 class CalibrationBuilder:
@@ -149,6 +198,7 @@ class CalibrationBuilder:
         self._groups: list[str] = []
         self._quantiles: list[NDArray[np.float32]] = []
         self._areas: list[int] = []
+        self._cells: list[NDArray[np.float32]] = []
 
     def add(self, score: float, group: str, anomaly_map: Map, valid: Mask | None) -> None:
         """Add one image: its score, its part, its map (H, W) and the valid pixels."""
@@ -162,6 +212,9 @@ class CalibrationBuilder:
         values.sort()  # in place: the map may be large
         self._quantiles.append(values[ranks].astype(np.float32))
         self._areas.append(values.size)
+        lowest = float(values.min())
+        shown = anomaly_map if valid is None else np.where(valid, anomaly_map, lowest)
+        self._cells.append(_largest_in_cells(shown))
 
     def build(self) -> Calibration:
         """The calibration of all images that were added."""
@@ -176,7 +229,22 @@ class CalibrationBuilder:
             peaks,
             quantiles,
             np.asarray(self._areas, np.int64),
+            np.stack(self._cells),
         )
+
+
+def _largest_in_cells(anomaly_map: Map) -> NDArray[np.float32]:
+    """(H, W) to (16, 16), the largest value of each cell; in a small image cells share pixels."""
+    found = anomaly_map
+    for axis in (0, 1):
+        starts = np.arange(CELLS) * found.shape[axis] // CELLS
+        found = np.maximum.reduceat(found, starts, axis=axis)
+    return np.asarray(found, np.float32)
+
+
+def _upper(cells: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """The quantile 1 - share over images (n, 16, 16) of each cell."""
+    return np.asarray(np.quantile(cells, 1 - share, axis=0, method="higher"), np.float32)
 
 
 def check_rate(rate: float) -> None:

@@ -6,7 +6,7 @@ import copy
 import math
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final, overload
@@ -21,16 +21,17 @@ from blemish.datasets.base import DataSet
 from blemish.errors import (
     CalibrationWarning,
     CapabilityError,
+    ImageError,
     ModelFileError,
     NotFittedError,
     OptionError,
     UnknownNameError,
 )
-from blemish.fitted import Fitted, collect
-from blemish.folds import choose_folds
+from blemish.fitted import Fitted, Paths, collect, recorded_paths
+from blemish.folds import choose_folds, leave_out
 from blemish.images import read_image
 from blemish.maps import find_regions
-from blemish.methods.base import Method, Run
+from blemish.methods.base import Method, Run, Supervision
 from blemish.model_file import ModelFile, read_model_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
@@ -71,9 +72,8 @@ class Detector:
         own, rest = split_options(values)
         self.settings = options.build(Settings, own, "the detector")
         known = {*options.names(Settings), *options.names(self._method_class.Options)}
-        for name in rest:
-            if name not in known:
-                raise UnknownNameError(f"option of {method}", name, known)
+        for name in (name for name in rest if name not in known):
+            raise UnknownNameError(f"option of {method}", name, known)
         self.options = options.build(self._method_class.Options, rest, f"method {method}")
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
@@ -82,7 +82,7 @@ class Detector:
 
     # ------------------------------------------------------------------ learning
 
-    def fit(self, data: DataSet, run: Run | None = None) -> Detector:
+    def fit(self, data: DataSet, run: Run | None = None, init: Detector | None = None) -> Detector:
         """Learn from the training images of a data set and calibrate on held-out good ones.
 
         The test images of the data set are not looked at.
@@ -90,17 +90,26 @@ class Detector:
         Args:
             data: A data set with good training images.
             run: Progress and messages; seed, device and precision come from the settings.
+            init: A fitted detector to go on from, where the method can (ADTR+). Its seed is kept,
+                so that the same parts calibrate, and what it learned from calibrates nothing.
 
         Returns:
             The detector itself.
 
         Raises:
             DataError: Too few good images, or defective ones for a method that takes none.
-            OptionError: Several devices with ``calibration="cross"``.
+            OptionError: Several devices with ``calibration="cross"``, or `init` does not fit.
+            CapabilityError: The method cannot go on from another detector.
         """
+        if init is not None:
+            # Asked before any image is read, and again for the method that will learn.
+            self._method_class(self.options).start_from(init.pipeline.method)
+            self.settings = replace(self.settings, seed=init.settings.seed)
         run = self._make_run(run)
         builder, calibrated = CalibrationBuilder(), list[str]()
-        folds = self._folds(data, run)
+        folds = choose_folds(data, self.settings, self.method_name, self._method_class, run)
+        if init is not None:
+            folds = leave_out(folds, init.learned)
         everything = data.select("train") if len(folds) > 1 else folds[0][0]
         geometry = self._geometry(everything)
         if len(folds) > 1:
@@ -109,10 +118,11 @@ class Detector:
                 aside = replace(run, history={}, checkpoint=None, say=lambda text: None)
                 pipeline, _ = self._learn(learn, geometry, aside)
                 calibrated += collect(builder, pipeline, held_out, run)
-        pipeline, learned = self._learn(everything, geometry, run)
+        pipeline, learned = self._learn(everything, geometry, run, init)
         if len(folds) == 1:
             calibrated += collect(builder, pipeline, folds[0][1], run)
-        self._keep(pipeline, data.name, learned, builder, calibrated, run)
+        paths = recorded_paths([held for _, held in folds], calibrated)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
         return self
 
     def _geometry(self, data: DataSet) -> Geometry:
@@ -123,13 +133,16 @@ class Detector:
         )
 
     def _learn(
-        self, data: DataSet, geometry: Geometry, run: Run
+        self, data: DataSet, geometry: Geometry, run: Run, init: Detector | None = None
     ) -> tuple[Pipeline, tuple[str, ...]]:
         """A method that has learned, and the digests of what it learned from."""
         method, samples = self._method_class(self.options), Samples(data, geometry)
+        if init is not None:
+            method.start_from(init.pipeline.method)
         method.learn(samples, run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
-        return pipeline, tuple(samples.digests)
+        learned = (*samples.digests, *(init.learned if init is not None else ()))
+        return pipeline, tuple(dict.fromkeys(learned))
 
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
@@ -144,7 +157,7 @@ class Detector:
         if self._method_class.update is Method.update:
             raise CapabilityError(f"{self.method_name} cannot be updated; fit it again.")
         run = self._make_run(run)
-        folds = self._folds(data, run)
+        folds = choose_folds(data, self.settings, self.method_name, self._method_class, run)
         if len(folds) > 1:
             return self.fit(data, run)
         ((learn, calibrate),) = folds
@@ -160,11 +173,9 @@ class Detector:
         learned = (*kept, *samples.digests)
         builder = CalibrationBuilder()
         calibrated = collect(builder, pipeline, calibrate, run)
-        self._keep(pipeline, data.name, learned, builder, calibrated, run)
+        paths = recorded_paths([calibrate], calibrated)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
         return self
-
-    def _folds(self, data: DataSet, run: Run) -> list[tuple[DataSet, DataSet]]:
-        return choose_folds(data, self.settings, self.method_name, self._method_class, run)
 
     def _make_run(self, run: Run | None) -> Run:
         run = run or Run()
@@ -180,10 +191,11 @@ class Detector:
         builder: CalibrationBuilder,
         calibrated: list[str],
         run: Run,
+        paths: Paths,
     ) -> None:
         card = {"name": name, "learned": len(learned), "calibration": len(calibrated)}
         self._fitted = Fitted(
-            pipeline, builder.build(), learned, tuple(calibrated), card, dict(run.history)
+            pipeline, builder.build(), learned, tuple(calibrated), card, dict(run.history), paths
         )
         self._warn_of_promise()
 
@@ -209,18 +221,25 @@ class Detector:
             return list(self.predict_each(images))
         return next(self.predict_each([images]))
 
-    def predict_each(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
-        """Judge any number of images in order, reading ahead, in bounded memory."""
+    def predict_each(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        workers: int = 2,
+        on_error: Callable[[Any, ImageError], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Judge any number of images in order, in bounded memory; `workers` threads read ahead.
+
+        `on_error` is called with an image that cannot be read, which is left out; None = raise.
+        """
         pipeline = self._need_fit().pipeline
 
         def read(source: ImageSource) -> tuple[str, Image]:
-            key = str(source) if isinstance(source, str | Path) else ""
-            settings = self.settings
-            return key, read_image(
-                source, max_pixels=settings.max_pixels, bit_depth=settings.bit_depth
-            )
+            key, own = str(source) if isinstance(source, str | Path) else "", self.settings
+            return key, read_image(source, max_pixels=own.max_pixels, bit_depth=own.bit_depth)
 
-        return map(self.decide, pipeline.analyse(images, read))
+        found = pipeline.analyse(images, read, workers=workers, on_error=on_error)
+        return map(self.decide, found)
 
     def decide(self, found: Analysis) -> Prediction:
         """Turn the score and the map of an image into a decision at the asked false-alarm rate."""
@@ -243,6 +262,11 @@ class Detector:
             regions=find_regions(found.anomaly_map, mask, pixel_threshold),
             pictures=found.pictures,
         )
+
+    @property
+    def supervision(self) -> Supervision:
+        """What the method learns from: ``"normal"`` images only, ``"masks"`` or ``"labels"``."""
+        return self._method_class.supervision
 
     @property
     def threshold(self) -> float:
@@ -288,6 +312,11 @@ class Detector:
         return frozenset(fitted.learned) | frozenset(fitted.calibrated)
 
     @property
+    def learned(self) -> tuple[str, ...]:
+        """Digests of the images that the method learned from."""
+        return self._need_fit().learned
+
+    @property
     def history(self) -> Mapping[str, list[float]]:
         """Curves of the training, name to values; empty for methods that do not train."""
         return self._need_fit().history
@@ -305,6 +334,8 @@ class Detector:
             "decision": {
                 "false_alarms": self.false_alarms,
                 "pixel_false_alarms": self.pixel_false_alarms,
+                "threshold": self.threshold,
+                "pixel_threshold": self.pixel_threshold,
             },
             "versions": {"blemish": blemish.__version__, "python": platform.python_version()},
         }
@@ -332,15 +363,18 @@ class Detector:
     # ------------------------------------------------------------------ the file
 
     def save(self, path: str | Path) -> Path:
-        """Write everything into one file, by custom named ``*.blemish``.
+        """Write everything into one file, by custom ``*.blemish``; an exported one as ``*.onnx``.
 
         Raises:
             NotFittedError: There is nothing to save yet.
             ModelFileError: The file cannot be written; an old one is left as it was.
         """
-        fitted = self._need_fit()
-        write_model_file(path, fitted.to_file(self.card()))
+        write_model_file(path, self.content())
         return Path(path)
+
+    def content(self) -> ModelFile:
+        """Header and arrays, as :meth:`save` writes them."""
+        return self._need_fit().to_file(self.card())
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:

@@ -9,6 +9,7 @@ BlemishError
 │   └── UnknownNameError   no such method, data set, backbone, preset or option
 ├── NotFittedError      predict, save or evaluate before fit
 ├── ModelFileError      not a blemish file, truncated, altered, or of another version
+├── ExportError         an exported file would give other answers than the detector
 ├── CapabilityError     a method was asked for something that it declares it cannot do
 ├── BudgetError         a memory or disk budget is too small for what was asked
 ├── TrainingError       training went wrong: a loss that is no number, a checkpoint of another run
@@ -68,6 +69,10 @@ class NotFittedError(BlemishError):
 
 class ModelFileError(BlemishError):
     """Not a blemish file, or truncated, altered, or of another version."""
+
+
+class ExportError(BlemishError):
+    """An exported file would give other answers than the detector it came from."""
 
 
 class CapabilityError(BlemishError):

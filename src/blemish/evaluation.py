@@ -169,7 +169,8 @@ def _predict(detector: Detector, test: DataSet, digests: dict[str, str]) -> Any:
         if digests[record.key] in seen:
             raise OverlapError(
                 f"The test image {record.key} of {test.name} was used to train or calibrate this "
-                "detector, so figures would be too good. Take it out of one of the two."
+                "detector, so figures would be too good. Take it out of one of the two; a detector "
+                "that learned from few_defects is evaluated with the same few_defects and draw."
             )
         return record.key, image
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
 from blemish.types import Image
 
+Paths = tuple[tuple[str, str], ...]
+RECORDED = 16  # calibration images whose places are remembered
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -30,6 +34,7 @@ class Fitted:
         calibrated: Digests of the calibration images.
         data: Name of the data set and counts; plain JSON values.
         history: Curves of the training, name to values.
+        paths: Where some calibration images lay, and their digests: what an export is compared on.
     """
 
     pipeline: Pipeline
@@ -38,6 +43,7 @@ class Fitted:
     calibrated: tuple[str, ...]
     data: Mapping[str, Any]
     history: Mapping[str, list[float]]
+    paths: Paths = ()
 
     def to_file(self, card: Mapping[str, Any]) -> ModelFile:
         """Everything as header and arrays; `card` becomes part of the header."""
@@ -47,6 +53,7 @@ class Fitted:
             "state": state,
             "learned": list(self.learned),
             "calibrated": list(self.calibrated),
+            "paths": [list(pair) for pair in self.paths],
             "history": {name: list(values) for name, values in self.history.items()},
         }
         stored = {f"method.{name}": array for name, array in arrays.items()}
@@ -70,6 +77,7 @@ class Fitted:
             tuple(header["calibrated"]),
             header["data"],
             header["history"],
+            tuple((str(path), str(digest)) for path, digest in header.get("paths", ())),
         )
 
 
@@ -87,6 +95,18 @@ def collect(builder: CalibrationBuilder, pipeline: Pipeline, data: DataSet, run:
         builder.add(found.score, record.group, found.anomaly_map, found.valid)
         run.progress("calibration", done, len(data))
     return [digests[record.key] for record in data]
+
+
+def recorded_paths(folds: Sequence[DataSet], digests: Sequence[str]) -> Paths:
+    """Path and digest of some calibration images, evenly spread; drawn images have no path."""
+    records = [record for fold in folds for record in fold]
+    known = [
+        (str(record.image.absolute()), digest)
+        for record, digest in zip(records, digests, strict=True)
+        if isinstance(record.image, Path)
+    ]
+    count = min(RECORDED, len(known))
+    return tuple(known[i * len(known) // count] for i in range(count))
 
 
 def _part(content: ModelFile, prefix: str) -> dict[str, NDArray[Any]]:

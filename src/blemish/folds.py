@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from blemish.datasets.base import DataSet
@@ -28,7 +29,8 @@ def choose_folds(
         run: Seed, devices; told when there will be several fits.
 
     Raises:
-        DataError: Too few good images, or defective ones for a method that takes none.
+        DataError: Too few good images, defective ones for a method that takes none, or no masks
+            for a method that needs some.
         OptionError: Several devices with ``calibration="cross"``.
     """
     train = data.select("train")
@@ -38,6 +40,12 @@ def choose_folds(
             f"{name} learns from good images only, but {len(defective)} training images are "
             f"defective ({defective.records[0].key}, …). Move them to the test split, or use a "
             "method that learns from defects."
+        )
+    needs = method.supervision == "masks" and not method.makes_defects
+    if needs and not any(r.mask is not None for r in defective):
+        raise DataError(
+            f"{name} learns from marked defects, of which {data.name} has none for training: move "
+            "some there with few_defects=3, or use patchcore, which needs good images only."
         )
     if _is_cross(train, settings, method, run):
         folds = cross_folds(train, settings.folds, settings.seed)
@@ -49,6 +57,31 @@ def choose_folds(
         (replace(learn, records=(*learn.records, *defective.records)), held_out)
         for learn, held_out in folds
     ]
+
+
+def leave_out(
+    folds: list[tuple[DataSet, DataSet]], learned: Collection[str]
+) -> list[tuple[DataSet, DataSet]]:
+    """Keep images from calibrating that an earlier detector learned from; by digest.
+
+    Raises:
+        OptionError: Several folds: every part was learned from by one of them.
+        DataError: Nothing is left to calibrate on.
+    """
+    if len(folds) > 1:
+        raise OptionError(
+            "calibration=cross cannot go on from another detector, which has seen parts of every "
+            "fold; use calibration=split."
+        )
+    ((learn, held_out),) = folds
+    known = set(learned)
+    rest = tuple(r for r in held_out if held_out.hashes[r.key] not in known)
+    if not rest:
+        raise DataError(
+            f"All {len(held_out)} calibration images were learned from by the detector to go on "
+            "from. Add good images that it has not seen, or fit anew."
+        )
+    return [(learn, replace(held_out, records=rest))]
 
 
 def _is_cross(train: DataSet, settings: Settings, method: type[Method], run: Run) -> bool:

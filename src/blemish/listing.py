@@ -25,6 +25,11 @@ def describe_everything() -> dict[str, dict[str, Any]]:
     return listing
 
 
+def method_names() -> list[str]:
+    """Names of all methods; none of them is imported, so this costs nothing."""
+    return registry.names("methods")
+
+
 def _describe(kind: str, name: str) -> dict[str, Any]:
     try:
         found = registry.get(kind, name)

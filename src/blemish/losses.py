@@ -7,6 +7,10 @@ Sums run over the dimensions of one image, means over the images of a batch. Wha
     Decoders", ICML 2021, arXiv 2006.13202.
 [2] D. P. Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
     NeurIPS 2016, arXiv 1606.04934: free bits.
+[3] F. Angiulli, F. Fassetti, L. Ferragina, S. Nisticò, "Explaining Anomalies through
+    Semi-supervised Autoencoders", Array, 2025: what is drawn instead of a defect.
+[4] Z. You et al., "ADTR: Anomaly Detection Transformer with Feature Reconstruction", ICONIP 2022,
+    arXiv 2209.01816: pull and push.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ except ImportError as error:
     raise MissingExtraError("A loss", "train") from error
 
 SMALLEST_ERROR = 1e-6  # mean squared error below which images are the same
+SMALLEST_PUSH = 1e-6  # mean score of anomalous cells below which the push is that of this value
+SMALLEST_DISTANCE = 0.05  # squared, of a pixel from what stands for a defect there
 
 
 def mean_squared_error(x: Tensor, drawn: Tensor, valid: Tensor) -> Tensor:
@@ -72,3 +78,112 @@ def with_free_bits(kl: Tensor, free: float) -> Tensor:
         free: What a unit may say at no cost, in nats.
     """
     return torch.clamp(kl.mean(dim=0), min=free).sum()
+
+
+def stand_in(x: Tensor, kind: str, value: float = 2.0) -> tuple[Tensor, Tensor]:
+    """What is to be drawn where a defect is, F(x), and the squared distance (F(x) - x)² [3].
+
+    Args:
+        x: Pixels in [0, 1], any shape.
+        kind: ``"value"``: the same everywhere; ``"inverse"``: 1 - x, whose distance is kept at
+            `SMALLEST_DISTANCE` or it would vanish at mid grey; ``"step"``: 0 for bright pixels and
+            1 for dark ones, at least 0.25 away.
+        value: For ``"value"``; outside [0, 1].
+    """
+    if kind == "inverse":
+        target = 1 - x
+    elif kind == "step":
+        target = (x < 0.5).to(x.dtype)
+    else:
+        target = torch.full_like(x, value)
+    return target, (target - x).square().clamp(min=SMALLEST_DISTANCE)
+
+
+def draw_or_replace(
+    x: Tensor,
+    drawn: Tensor,
+    mask: Tensor,
+    valid: Tensor,
+    kind: str = "value",
+    value: float = 2.0,
+    per_pixel: bool = False,
+) -> Tensor:
+    """Squared error to the image, and on defects to F(x), in units of (F(x) - x)² [3].
+
+    ``Σ (1 - y)(x - x̂)² / d + λ y (F(x) - x̂)² / d`` over an image with D valid values, of which the
+    λ = D / Σ y defective ones weigh as much as all others; mean over the batch. It is a sum: weight
+    decay is meant beside it.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        drawn: (B, C, H, W), its reconstruction.
+        mask: (B, 1, H, W), 1 on defects.
+        valid: (B, 1, H, W), 0 or 1.
+        kind: As for :func:`stand_in`.
+        value: As for :func:`stand_in`.
+        per_pixel: Divide the sums over the channels, as an earlier study did, not each channel.
+    """
+    with torch.no_grad():
+        other, distance = stand_in(x, kind, value)
+        marked = mask * valid
+        if per_pixel:
+            distance = distance.mean(dim=1, keepdim=True)
+        values = valid.sum(dim=(1, 2, 3), keepdim=True)
+        weight = values / marked.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+        weight = torch.where(marked > 0, weight, valid) / distance
+        target = torch.where(marked > 0, other, x)
+    return ((target - drawn).square() * weight).sum() / len(x)
+
+
+def pseudo_huber(difference: Tensor) -> Tensor:
+    """Score of every cell [4]: ``sqrt(mean over channels of |d|, squared, + 1) - 1``.
+
+    Args:
+        difference: (B, C, h, w), features minus their reconstruction.
+
+    Returns:
+        (B, h, w), at least 0; about half the square of a small mean.
+    """
+    return (difference.abs().mean(dim=1).square() + 1).sqrt() - 1
+
+
+def pull_push_cells(score: Tensor, anomalous: Tensor, valid: Tensor, alpha: float) -> Tensor:
+    """Normal cells are pulled to 0 and anomalous ones pushed away from it [4].
+
+    Per image ``(1/n) Σ normal cells - α log(1 - exp(-(1/n) Σ anomalous cells))`` over its n valid
+    cells, mean over the batch. An image without an anomalous cell has no push.
+
+    Args:
+        score: (B, h, w), see :func:`pseudo_huber`.
+        anomalous: (B, h, w), 0 or 1.
+        valid: (B, h, w), 0 or 1.
+        alpha: About the mean score that anomalous cells are pushed to.
+    """
+    cells = valid.sum(dim=(1, 2)).clamp(min=1)
+    marked = anomalous * valid
+    pull = (score * (valid - marked)).sum(dim=(1, 2)) / cells
+    away = (score * marked).sum(dim=(1, 2)) / cells
+    has_any = marked.amax(dim=(1, 2))
+    return (pull + alpha * has_any * _push(away)).mean()
+
+
+def pull_push_images(
+    score: Tensor, anomalous: Tensor, valid: Tensor, alpha: float, top: int
+) -> Tensor:
+    """The same with labels of images [4]: of the mean of the `top` largest valid cells.
+
+    Args:
+        score: (B, h, w), see :func:`pseudo_huber`.
+        anomalous: (B,), 0 or 1.
+        valid: (B, h, w), 0 or 1.
+        alpha: About the mean score that anomalous images are pushed to.
+        top: Number of cells; all of them where an image has fewer.
+    """
+    cells = (score * valid).flatten(1)
+    largest = cells.topk(min(top, cells.shape[1]), dim=1).values.mean(dim=1)
+    return ((1 - anomalous) * largest + alpha * anomalous * _push(largest)).mean()
+
+
+def _push(score: Tensor) -> Tensor:
+    """``-log(1 - exp(-score))`` without loss of digits, finite at 0."""
+    return -torch.log(-torch.expm1(-score.clamp(min=SMALLEST_PUSH)))

@@ -66,6 +66,24 @@ def smooth(anomaly_map: Map, valid: Mask | None, post: Post) -> Map:
     return np.where(valid, filtered / np.maximum(weight, 1e-6), 0).astype(np.float32)
 
 
+def smooth_axis(matrix: NDArray[np.float32], post: Post) -> NDArray[np.float32]:
+    """Put the filters of `post` behind a linear map along one axis.
+
+    All filters are linear and separable, so what brings a small map to a large image can blur it on
+    the way: ``smooth(R @ m @ C.T)`` is ``smooth_axis(R) @ m @ smooth_axis(C).T``.
+
+    Args:
+        matrix: (n_out, n_in) float32.
+        post: The steps; only where every pixel is valid.
+    """
+    values = matrix.astype(np.float64)
+    if post.blur:
+        values = ndimage.gaussian_filter1d(values, post.blur, axis=0, mode="nearest")
+    for width in post.boxes:
+        values = ndimage.uniform_filter1d(values, width, axis=0, mode="constant")
+    return values.astype(np.float32)
+
+
 def pool_score(anomaly_map: Map, valid: Mask | None, post: Post) -> float:
     """Pool the valid pixels of a map to one score, as `post` says."""
     if post.pool == "mean_pool":
@@ -80,13 +98,13 @@ def pool_score(anomaly_map: Map, valid: Mask | None, post: Post) -> float:
     return float(np.partition(values, values.size - count)[values.size - count :].mean())
 
 
-def find_regions(anomaly_map: Map, mask: Mask, threshold: float) -> tuple[Region, ...]:
+def find_regions(anomaly_map: Map, mask: Mask, threshold: float | Map) -> tuple[Region, ...]:
     """List the connected parts of a mask (8-neighbourhood), largest share of the score first.
 
     Args:
         anomaly_map: (H, W) float32.
         mask: (H, W) bool.
-        threshold: The pixel threshold; shares count what a map rises above it.
+        threshold: The pixel threshold, or (H, W) of them; shares count what a map rises above it.
     """
     if not mask.any():
         return ()
@@ -95,12 +113,14 @@ def find_regions(anomaly_map: Map, mask: Mask, threshold: float) -> tuple[Region
     top, left = int(rows[0]), int(columns[0])
     inner = (slice(top, int(rows[-1]) + 1), slice(left, int(columns[-1]) + 1))
     anomaly_map, (labels, _) = anomaly_map[inner], ndimage.label(mask[inner], EIGHT)
+    limits = np.broadcast_to(np.asarray(threshold, np.float32), mask.shape)[inner]
     areas, peaks, excess, boxes = [], [], [], []
     for number, found in enumerate(ndimage.find_objects(labels), start=1):
-        inside = anomaly_map[found][labels[found] == number]
+        own = labels[found] == number
+        inside = anomaly_map[found][own]
         areas.append(inside.size)
         peaks.append(float(inside.max()))
-        excess.append(float((inside - np.float32(threshold)).sum(dtype=np.float64)))
+        excess.append(float((inside - limits[found][own]).sum(dtype=np.float64)))
         (y0, y1), (x0, x1) = ((axis.start, axis.stop) for axis in found)
         boxes.append((left + x0, top + y0, left + x1, top + y1))
     # Where nothing rises above the threshold, shares are those of the area.

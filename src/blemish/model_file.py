@@ -1,5 +1,6 @@
-"""The one file that a detector travels in: safetensors with a JSON header.
+"""The one file that a detector travels in: safetensors with a JSON header, or exported ONNX.
 
+An ONNX file has the same header and arrays, with the graph's bytes as the array ``method.graph``.
 The layout is documented in docs/model-file.md. Nothing in it is ever executed.
 """
 
@@ -18,9 +19,11 @@ from safetensors.numpy import save
 
 from blemish.errors import ModelFileError
 from blemish.files import write_atomically
+from blemish.onnx_file import is_onnx, pack, unpack
 
 SCHEMA = 1
 KEY = "blemish"
+GRAPH = "method.graph"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class ModelFile:
 def write_model_file(path: str | Path, content: ModelFile) -> None:
     """Write a model file, read it again, and only then put it in place.
 
-    A full disk or a kill leaves the old file as it was.
+    A name that ends in ``.onnx`` makes an ONNX file, where there is a graph. A full disk or a kill
+    leaves the old file as it was.
 
     Raises:
         ModelFileError: The folder cannot be written to, or what was written reads differently.
@@ -48,7 +52,16 @@ def write_model_file(path: str | Path, content: ModelFile) -> None:
     # A non-contiguous array would be written wrongly without a word.
     arrays = {name: np.ascontiguousarray(array) for name, array in content.arrays.items()}
     header = {**content.header, "schema": SCHEMA}
-    data = save(arrays, metadata={KEY: json.dumps(header, allow_nan=False)})
+    if path.suffix.lower() == ".onnx":
+        if GRAPH not in arrays:
+            raise ModelFileError(
+                f"{path} has the name of an ONNX file, and this detector is not exported: "
+                "`blemish export` does that. Name it *.blemish."
+            )
+        rest = {name: array for name, array in arrays.items() if name != GRAPH}
+        data = pack(arrays[GRAPH].tobytes(), header, rest)
+    else:
+        data = save(arrays, metadata={KEY: json.dumps(header, allow_nan=False)})
     try:
         write_atomically(path, data, check=lambda written: _check_same(written, arrays))
     except OSError as error:
@@ -68,6 +81,8 @@ def read_model_file(path: str | Path) -> ModelFile:
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"There is no model file {path}. `blemish fit` writes one.")
+    if is_onnx(path):
+        return _read_onnx(path)
     try:
         with safe_open(path, framework="numpy") as opened:
             text = (opened.metadata() or {}).get(KEY)
@@ -81,6 +96,14 @@ def read_model_file(path: str | Path) -> ModelFile:
             f"{path} is a safetensors file, but not one of blemish: it has no {KEY!r} header. "
             "Pre-trained weights go into the option `weights`."
         )
+    return ModelFile(_parse_header(text, path), arrays)
+
+
+def _read_onnx(path: Path) -> ModelFile:
+    graph, text, arrays = unpack(path.read_bytes(), path)
+    if GRAPH in arrays:
+        raise ModelFileError(f"{path} has two graphs. Export it again.")
+    arrays[GRAPH] = np.frombuffer(graph, np.uint8)
     return ModelFile(_parse_header(text, path), arrays)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.errors import BlemishError
-from blemish.maps import Post, pool_score, smooth
+from blemish.errors import BlemishError, ImageError
+from blemish.maps import Post, pool_score, smooth, smooth_axis
 from blemish.methods.base import Method, Output
 from blemish.parallel import read_ahead
 from blemish.preprocess import Blender, Cutter, Geometry, Layout
+from blemish.resampling import Span, span_matrix
 from blemish.samples import to_float
 from blemish.types import Image, Map, Mask
 
@@ -49,6 +51,7 @@ class _Open:
     blender: Blender
     scores: list[float] = field(default_factory=list)
     pictures: dict[str, Image] = field(default_factory=dict)
+    grid: Map | None = None  # the method's map, where it needs no way over the canvas
 
 
 @dataclass(frozen=True)
@@ -69,24 +72,43 @@ class Pipeline:
     batch_size: int = 8
 
     def analyse(
-        self, sources: Iterable[S], read: Callable[[S], tuple[str, Image]]
+        self,
+        sources: Iterable[S],
+        read: Callable[[S], tuple[str, Image]],
+        *,
+        workers: int = 2,
+        on_error: Callable[[S, ImageError], None] | None = None,
     ) -> Iterator[Analysis]:
         """Analyse images in order; reading runs ahead in threads.
 
         Args:
             sources: Anything that `read` turns into a key and an image (H, W, 3) uint8.
             read: Called in threads.
+            workers: How many threads.
+            on_error: Called with a source that could not be read, which is then left out; None =
+                the error is raised.
         """
 
-        def prepare(source: S) -> _Open:
-            key, image = read(source)
+        def prepare(source: S) -> _Open | tuple[S, ImageError]:
+            try:
+                key, image = read(source)
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                return source, error
             cutter = self.geometry.cutter(image)
             return _Open(key, cutter, Blender(cutter.layout, cutter.canvas_valid))
 
-        # Images that are cut into tiles may be so large that only one fits into memory.
-        ahead = 0 if self.geometry.tile else max(4, self.batch_size)
-        images = read_ahead(prepare, sources, ahead=ahead)
-        places = ((image, number) for image in images for number in range(len(image.cutter)))
+        def readable() -> Iterator[_Open]:
+            # Images that are cut into tiles may be so large that only one fits into memory.
+            ahead = 0 if self.geometry.tile else max(4, self.batch_size, workers)
+            for image in read_ahead(prepare, sources, ahead=ahead, workers=workers):
+                if isinstance(image, _Open):
+                    yield image
+                elif on_error is not None:
+                    on_error(*image)
+
+        places = ((image, number) for image in readable() for number in range(len(image.cutter)))
         views = read_ahead(_cut, places, ahead=2 * self.batch_size)
         while batch := list(islice(views, self.batch_size)):
             yield from self._run(batch)
@@ -99,7 +121,10 @@ class Pipeline:
         scores = _scores(output)
         for row, view in enumerate(batch):
             image = view.image
-            image.blender.add(view.number, output.maps[row], view.valid)
+            if self.post.frame == "image" and self.geometry.is_whole(image.cutter.layout):
+                image.grid = output.maps[row]
+            else:
+                image.blender.add(view.number, output.maps[row], view.valid)
             image.scores.append(float(scores[row]))
             if len(image.cutter) == 1:  # tiles have no pictures of their own
                 image.pictures = _pictures(output, row, image.cutter.layout)
@@ -108,11 +133,16 @@ class Pipeline:
 
     def _finish(self, image: _Open) -> Analysis:
         layout, inside = image.cutter.layout, image.cutter.canvas_valid
-        scores, canvas = np.asarray(image.scores), image.blender.canvas()
+        scores = np.asarray(image.scores)
+        canvas = image.blender.canvas() if image.grid is None else image.grid
         # Of a large image neither the pixels nor the sum of the tiles are kept any longer.
         del image.cutter, image.blender
         valid = self.geometry.image_valid(layout)
-        if self.post.frame == "canvas":
+        pooled: tuple[Map, Mask | None]
+        if image.grid is not None:
+            anomaly_map = _straight(image.grid, layout, self.post)
+            pooled = (anomaly_map, None)
+        elif self.post.frame == "canvas":
             canvas = smooth(canvas, inside, self.post)
             anomaly_map = self.geometry.to_image(canvas, layout)
             pooled = (canvas, inside)
@@ -145,6 +175,22 @@ def _pictures(output: Output, row: int, layout: Layout) -> dict[str, Image]:
         name: (np.clip(stack[row][inner], 0, 1) * 255 + 0.5).astype(np.uint8)
         for name, stack in output.pictures.items()
     }
+
+
+def _straight(grid: NDArray[np.float32], layout: Layout, post: Post) -> Map:
+    """(gh, gw) over a view to the smoothed map of the image: interpolated once, blurred for free.
+
+    Blurring a large image takes longer than all else that is done to its map; here it is part of
+    one small matrix per axis.
+    """
+    axes = zip(layout.views[0], layout.image_shape, grid.shape, strict=True)
+    rows, columns = (_axis_matrix(span, pixels, cells, post) for span, pixels, cells in axes)
+    return np.asarray(rows @ grid @ columns.T, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _axis_matrix(span: Span, pixels: int, cells: int, post: Post) -> NDArray[np.float32]:
+    return smooth_axis(span_matrix(span, pixels, cells), post)
 
 
 def _scores(output: Output) -> NDArray[np.float64]:

@@ -21,14 +21,17 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 from PIL import Image as Pillow
 
 from blemish.errors import DataError, OptionError
+from blemish.graphs import Graph
 from blemish.resampling import Span, blend_matrices, resize_linear, spans
 from blemish.types import Image, Map, Mask
 
 Fit = Literal["pad", "stretch"]
 RESAMPLING = {
+    "nearest": Pillow.Resampling.NEAREST,
     "bilinear": Pillow.Resampling.BILINEAR,
     "bicubic": Pillow.Resampling.BICUBIC,
     "area": Pillow.Resampling.BOX,
@@ -187,6 +190,14 @@ class Geometry:
             valid &= np.asarray(roi.resize(size, Pillow.Resampling.NEAREST)) >= 128
         return valid
 
+    def is_whole(self, layout: Layout) -> bool:
+        """Whether an image is one view without crop and region of interest.
+
+        Then every pixel is valid, and the way back needs no detour over the canvas.
+        """
+        whole = layout.box == (0, 0, layout.image_shape[1], layout.image_shape[0])
+        return whole and self.roi is None and len(layout.views) == 1
+
     def to_canvas(self, maps: NDArray[np.float32], layout: Layout) -> Map:
         """Bring the maps of the views, on any grid, to the canvas.
 
@@ -225,14 +236,7 @@ class Geometry:
         resampling: Pillow.Resampling | None = None,
     ) -> NDArray[np.uint8]:
         """Resample one view straight from the image and fill it up to its full size."""
-        x0, y0, x1, y1 = layout.box
-        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
-        box = (
-            x0 + columns.start * sx,
-            y0 + rows.start * sy,
-            min(x0 + columns.stop * sx, x1),
-            min(y0 + rows.stop * sy, y1),
-        )
+        box = self.source_box(layout, rows, columns)
         size = (columns.stop - columns.start, rows.stop - rows.start)
         how = RESAMPLING[self.interpolation] if resampling is None else resampling
         inner = np.asarray(source.resize(size, how, box=box))
@@ -242,6 +246,19 @@ class Geometry:
             return inner
         widths = [(before[0], after[0]), (before[1], after[1])] + [(0, 0)] * (inner.ndim - 2)
         return np.pad(inner, widths, mode="edge")
+
+    def source_box(
+        self, layout: Layout, rows: Span, columns: Span
+    ) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in image pixels of what one view shows."""
+        x0, y0, x1, y1 = layout.box
+        sy, sx = (y1 - y0) / layout.canvas_shape[0], (x1 - x0) / layout.canvas_shape[1]
+        return (
+            x0 + columns.start * sx,
+            y0 + rows.start * sy,
+            min(x0 + columns.stop * sx, x1),
+            min(y0 + rows.stop * sy, y1),
+        )
 
     def view_valid(
         self, layout: Layout, number: int, canvas_valid: Mask | None
@@ -350,6 +367,18 @@ def cell_valid(valid: Mask, grid: tuple[int, ...]) -> Mask:
     columns = [slice(*_cell_range(j, grid[1], width)) for j in range(grid[1])]
     by_row = np.stack([valid[r].any(axis=0) for r in rows])
     return np.stack([by_row[:, c].any(axis=1) for c in columns], axis=1)
+
+
+def add_cell_valid(graph: Graph, valid: str, size: tuple[int, int], grid: tuple[int, int]) -> str:
+    """Add :func:`cell_valid` to a graph: (B, H, W) bool to (B, gh, gw) bool."""
+    touched = []
+    for pixels, cells in zip(size, grid, strict=True):
+        matrix = np.zeros((cells, pixels), np.float32)
+        for i in range(cells):
+            matrix[i, slice(*_cell_range(i, cells, pixels))] = 1
+        touched.append(matrix)
+    counted = graph.between(graph.add("Cast", valid, to=TensorProto.FLOAT), *touched)
+    return graph.add("Greater", counted, graph.floats(0.5))
 
 
 def _pixel_range(low: float, high: float, n: int) -> tuple[int, int]:

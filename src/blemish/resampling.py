@@ -95,14 +95,28 @@ def blend_matrices(
     for window, span in zip(windows, placed, strict=True):
         n, pixels_per_cell = span.stop - span.start, span.length / grid
         position = (np.arange(n) + span.offset + 0.5) / pixels_per_cell - 0.5
-        # Only cells that reach into the span count: cells on padding hold no information.
-        first = min(grid - 1, math.floor(span.offset / pixels_per_cell + 1e-9))
-        last = min(grid - 1, math.ceil((span.offset + n) / pixels_per_cell - 1e-9) - 1)
-        matrix = _interpolation(position, first, max(first, last), grid)
+        matrix = _interpolation(position, *_cells_of(span, pixels_per_cell, grid), grid)
         weighted = (matrix * window[span.start : span.stop, None]).astype(np.float32)
         weighted.setflags(write=False)
         matrices.append(weighted)
     return tuple(matrices)
+
+
+@lru_cache(maxsize=64)
+def span_matrix(span: Span, n_out: int, grid: int) -> NDArray[np.float32]:
+    """Bring a grid that covers one view to `n_out` pixels that cover its canvas: (n_out, grid)."""
+    n, pixels_per_cell = span.stop - span.start, span.length / grid
+    position = (np.arange(n_out) + 0.5) * n / n_out + span.offset
+    first, last = _cells_of(span, pixels_per_cell, grid)
+    return _interpolation(position / pixels_per_cell - 0.5, first, last, grid)
+
+
+def _cells_of(span: Span, pixels_per_cell: float, grid: int) -> tuple[int, int]:
+    """First and last cell that reach into a span: cells on padding hold no information."""
+    n = span.stop - span.start
+    first = min(grid - 1, math.floor(span.offset / pixels_per_cell + 1e-9))
+    last = min(grid - 1, math.ceil((span.offset + n) / pixels_per_cell - 1e-9) - 1)
+    return first, max(first, last)
 
 
 @lru_cache(maxsize=256)

@@ -48,6 +48,7 @@ class Batch:
         defective: (B,) bool.
         keys: Key of the image of each view.
         digests: Digest of the image of each view.
+        numbers: Number of each view within its image.
     """
 
     x: Pixels
@@ -56,6 +57,7 @@ class Batch:
     defective: NDArray[np.bool_]
     keys: tuple[str, ...]
     digests: tuple[str, ...]
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass
@@ -164,6 +166,7 @@ def _batch(items: Sequence[tuple[Views, int]]) -> Batch:
         defective=np.asarray([views.record.defective for views, _ in items]),
         keys=tuple(views.record.key for views, _ in items),
         digests=tuple(views.digest for views, _ in items),
+        numbers=tuple(number for _, number in items),
     )
 
 

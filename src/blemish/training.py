@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +52,12 @@ class Plan:
         epochs: Times that every view is seen.
         batch: Views per step; the last batch of an epoch may be smaller.
         clip: Largest norm of the gradient of each optimiser; 0 = no limit.
-        schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"`` or
-            ``"cosine"``.
+        schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"``,
+            ``"cosine"``, ``"exponential"`` (by `decay` after each epoch) or ``"drop"`` (by
+            `decay` after the share `drop_at` of all steps).
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
+        decay: Factor in (0, 1] of ``"exponential"`` and ``"drop"``.
+        drop_at: Share in [0, 1] of ``"drop"``.
     """
 
     epochs: int
@@ -62,12 +65,18 @@ class Plan:
     clip: float = 0.0
     schedule: str = "constant"
     warm_up: float = 0.0
+    decay: float = 1.0
+    drop_at: float = 0.8
 
     def rate(self, step: int, steps: int) -> float:
         """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
         rising = math.ceil(self.warm_up * steps)
         if step < rising:
             return (step + 1) / (rising + 1)
+        if self.schedule == "exponential":
+            return self.decay ** (step * self.epochs // steps)
+        if self.schedule == "drop":
+            return self.decay if step >= self.drop_at * steps else 1.0
         share = (step - rising) / max(steps - rising, 1)
         if self.schedule == "linear":
             return 1 - share
@@ -83,12 +92,14 @@ class Tensors:
         valid: (B, 1, H, W) float32, 0 on padding and outside the region of interest.
         mask: (B, 1, H, W) float32, 1 on marked defects.
         defective: (B,) float32, 1 for defective images.
+        places: Key of the image and number of the view, of each.
     """
 
     x: Tensor
     valid: Tensor
     mask: Tensor
     defective: Tensor
+    places: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,22 @@ class Moment:
     update: Callable[[str, Tensor], None]
 
 
-Step = Callable[[Mapping[str, Any], Tensors, Moment], Mapping[str, Tensor]]
+class Feed(Protocol):
+    """What training goes through where it is not whole views: remembered features, say."""
+
+    def __len__(self) -> int:
+        """Items per epoch; ``Plan.batch`` counts them."""
+        ...
+
+    def epoch(
+        self, batch: int, order: np.random.Generator
+    ) -> Iterator[tuple[NDArray[np.generic], ...]]:
+        """All items once, in an order that depends on `order` alone, `batch` at a time."""
+        ...
+
+
+# The batch is :class:`Tensors`, or a tuple of tensors where there is a :class:`Feed`.
+Step = Callable[[Mapping[str, Any], Any, Moment], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -129,7 +155,12 @@ class Learner:
 
 
 def train(
-    learner: Learner, samples: Samples, plan: Plan, run: Run, augment: Augment | None = None
+    learner: Learner,
+    samples: Samples,
+    plan: Plan,
+    run: Run,
+    augment: Augment | None = None,
+    feed: Feed | None = None,
 ) -> None:
     """Train networks in place.
 
@@ -143,6 +174,7 @@ def train(
         plan: Epochs, batch, schedule.
         run: Seed, device, progress, where curves and checkpoints go.
         augment: Changes a batch before the step; called in a thread.
+        feed: Gives the batches in place of the views of `samples`.
 
     Raises:
         TrainingError: A loss or gradient is no longer a finite number, the checkpoint belongs to
@@ -150,8 +182,8 @@ def train(
         OptionError: The device is not there.
         MissingExtraError: Lightning or the tracker is not installed.
     """
-    places = samples.places
-    per_epoch = math.ceil(len(places) / plan.batch)
+    places = samples.places if feed is None else []
+    per_epoch = math.ceil((len(places) if feed is None else len(feed)) / plan.batch)
     steps = per_epoch * plan.epochs
     fabric = open_fabric(run)
     identity = _identity(learner, samples, plan, run)
@@ -164,8 +196,12 @@ def train(
         clock = _Clock(steps, run if fabric.is_global_zero else Run())
         for epoch in range(done, plan.epochs):
             means = _Means()
-            views = _batches(samples, places, epoch, plan, run.seed, fabric, augment)
-            for step, batch in enumerate(views, start=epoch * per_epoch):
+            order = np.random.default_rng([run.seed, ORDER, epoch])
+            if feed is None:
+                batches = _batches(samples, places, epoch, order, plan, run.seed, fabric, augment)
+            else:
+                batches = _fed(feed.epoch(plan.batch, order), fabric)
+            for step, batch in enumerate(batches, start=epoch * per_epoch):
                 torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
                 rate = _set_rates(learner, plan.rate(step, steps))
                 update = partial(_update, fabric, optimisers, plan.clip, step)
@@ -233,13 +269,14 @@ def _batches(
     samples: Samples,
     places: Sequence[tuple[int, int]],
     epoch: int,
+    generator: np.random.Generator,
     plan: Plan,
     seed: int,
     fabric: Any,
     augment: Augment | None,
-) -> Iterator[Tensors]:
+) -> Iterator[Any]:
     """All views once, in an order that depends on seed and epoch alone."""
-    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(places))
+    order = generator.permutation(len(places))
     rank, devices = fabric.global_rank, fabric.world_size
 
     def read(first: int) -> Batch:
@@ -256,7 +293,17 @@ def _batches(
             valid=fabric.to_device(_plane(batch.valid)),
             mask=fabric.to_device(_plane(batch.mask)),
             defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
+            places=tuple(zip(batch.keys, batch.numbers, strict=False)),
         )
+
+
+def _fed(batches: Iterator[tuple[NDArray[np.generic], ...]], fabric: Any) -> Iterator[Any]:
+    """Batches of a feed on the device; each of several devices takes its part."""
+    rank, devices = fabric.global_rank, fabric.world_size
+    for arrays in batches:
+        # A device without a row would be waited for by the others: there it sees one again.
+        parts = [a[rank % len(a) :: devices] if devices > 1 else a for a in arrays]
+        yield tuple(fabric.to_device(torch.from_numpy(part)) for part in parts)
 
 
 def _plane(values: NDArray[np.bool_]) -> Tensor:

@@ -14,13 +14,13 @@ ROOT = Path(blemish.__file__).parent
 LAYERS = [
     {"errors"},
     {"types", "registry"},
-    {"options", "image_files", "files", "parallel", "run"},
-    {"images", "model_file", "tracking"},
+    {"options", "image_files", "files", "parallel", "run", "graphs", "onnx_file", "result_files"},
+    {"images", "model_file", "tracking", "network_graph"},
     {"datasets"},
     {"resampling"},
     {"preprocess", "preparation"},
     {"augmentation", "samples"},
-    {"maps", "losses", "memory"},
+    {"adaptive_blur", "defect_pool", "maps", "losses", "memory", "memory_graph"},
     {"backbones", "nets", "checkpoints", "devices"},
     {"training"},
     {"synthesis"},
@@ -32,7 +32,9 @@ LAYERS = [
     {"explanation"},
     {"evaluation"},
     {"comparison"},
-    {"benchmark", "exporting", "listing", "reporting"},
+    {"inspection"},
+    {"benchmark", "doctor", "exporting", "hot_folder", "listing", "reporting"},
+    {"speed"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -18,7 +18,7 @@ def test_fit_writes_a_model_that_predicts(blemish, photos, tmp_path):
         "false_alarms=20%", "--set", "image_size=48x32",
     )  # fmt: skip
     assert code == 0
-    assert "Learned from 25 good images, calibrated on 25" in printed
+    assert "Learned from 25 images, calibrated on 25 good ones" in printed
     assert "bank" in printed, "the predicted memory is said before fitting"
     detector = Detector.load(out)
     assert detector.pipeline.geometry.size == (32, 48)
@@ -247,3 +247,37 @@ def test_compare_prints_paired_differences_and_writes_a_page(blemish, photos, mo
     assert "better on 50%" in printed
     assert json.loads((tmp_path / "c/comparison.json").read_text("utf-8"))["shares_won"]
     assert (tmp_path / "c/comparison.html").exists()
+
+
+def test_explain_says_which_region_counts_how_much(blemish, photos, model, json_lines):
+    for rule in ("calibrated", "local", "image", "class"):
+        code, printed, _ = blemish("explain", model, photos / "test/blob/00.png", "--rule", rule)
+        assert code == 0
+        assert "of the map." in printed
+    code, printed, _ = blemish("explain", model, photos / "test/blob/00.png", "--json")
+    (found,) = json_lines(printed)
+    assert sum(r["share"] for r in found["explanation"]["regions"]) == pytest.approx(1)
+    code, _, errors = blemish("explain", model, photos / "test/blob/00.png", "--rule", "globe")
+    assert code == 2
+    assert "threshold rule" in errors
+
+
+def test_few_defects_are_learned_from_and_the_same_draw_is_asked_for(blemish, photos, tmp_path):
+    pytest.importorskip("lightning")
+    out, words = tmp_path / "part.blemish", ("--data", photos, "--data-set", "few_defects=2")
+    code, _, errors = blemish("fit", "aexad", "--preset", "tiny", "--data", photos, "-o", out)
+    assert code == 2
+    assert "few_defects=3, or use patchcore" in errors
+    code, printed, _ = blemish(
+        "fit", "aexad", "--preset", "tiny", *words, "-o", out, "--set", "epochs=1",
+        "--set", "false_alarms=30%", "--set", "calibration=split",
+    )  # fmt: skip
+    assert code == 0
+    assert "2 marked views" in printed
+    code, _, _ = blemish("evaluate", out, *words, "-o", tmp_path / "same")
+    assert code == 0
+    assert "reconstruction" in (tmp_path / "same/report.html").read_text("utf-8")
+    assert "few_defects=2, draw 0" in (tmp_path / "same/report.html").read_text("utf-8")
+    code, _, errors = blemish("evaluate", out, "--data", photos, "-o", tmp_path / "other")
+    assert code == 2
+    assert "the same few_defects and draw" in errors

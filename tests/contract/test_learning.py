@@ -1,6 +1,8 @@
 """What fitting must do, and what it must leave alone, whatever the method."""
 
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from blemish import options
 from blemish.backbones.opening import open_backbone
 from blemish.datasets.base import DataSet
 from blemish.detector import Detector
-from blemish.errors import CapabilityError, DataError, NotFittedError
+from blemish.errors import CapabilityError, DataError, NotFittedError, OptionError
 from blemish.evaluation import evaluate
+from blemish.exporting.export import export_onnx
 from blemish.methods.base import Method
 from blemish.settings import Settings
 from drawn import defective_records, good_records
@@ -85,6 +88,25 @@ def test_a_method_for_normals_refuses_defective_training_images(case):
         case.make().fit(mixed)
 
 
+def test_a_method_that_needs_masks_says_in_one_sentence_what_does_not(case):
+    if case.method.supervision != "masks" or case.method.makes_defects:
+        pytest.skip(f"{case.name} needs no masks")
+    unmarked = tuple(replace(r, mask=None) for r in defective_records(2, split="train"))
+    for records in (good_records(8), (*good_records(8), *unmarked)):
+        with pytest.raises(DataError, match="few_defects=3, or use patchcore") as caught:
+            case.make().fit(DataSet("unmarked", records))
+        assert str(caught.value).count(". ") == 0
+
+
+def test_masks_are_learned_from_where_they_are_asked_for(case):
+    if case.method.supervision != "masks":
+        pytest.skip(f"{case.name} needs no masks")
+    marked = case.data.select("train", defective=True)
+    assert len(marked)
+    assert set(marked.hashes.values()) <= set(case.detector._fitted.learned)
+    assert not set(marked.hashes.values()) & set(case.detector._fitted.calibrated)
+
+
 def test_a_backbone_is_the_same_after_fitting_and_predicting(case):
     chosen = case.detector.options
     if not hasattr(chosen, "backbone"):
@@ -117,5 +139,25 @@ def test_an_update_follows_the_data_or_is_refused(case, tmp_path):
     assert detector.seen == set(train.hashes.values())
 
 
-def test_exporting_works_where_it_is_declared(case):
-    pytest.importorskip("blemish.exporting", reason="exporting does not exist yet")
+def test_a_foreign_detector_is_nothing_to_go_on_from(case):
+    foreign = SimpleNamespace(
+        pipeline=SimpleNamespace(method=Method(None)), settings=Settings(), learned=()
+    )
+    with pytest.raises((CapabilityError, OptionError), match=r"[Ll]eave init out"):
+        case.make().fit(case.data, init=foreign)
+
+
+def test_exporting_works_where_it_is_declared_and_is_refused_elsewhere(case, tmp_path):
+    path = tmp_path / "part.onnx"
+    if not case.method.exportable:
+        with pytest.raises(CapabilityError, match=r"cannot be exported|is an exported file"):
+            export_onnx(case.detector, path)
+        assert list(tmp_path.iterdir()) == []
+        return
+    done = export_onnx(case.detector, path, data=case.data.select("test"))
+    assert done.parity.map < 1e-4
+    assert done.parity.flipped == 0
+    again = Detector.load(path)
+    np.testing.assert_allclose(case.scores_of(again), case.scores, rtol=1e-4)
+    assert again.threshold == case.detector.threshold
+    assert again.seen == case.detector.seen

@@ -125,3 +125,10 @@ def test_few_good_parts_leave_one_on_each_side():
             assert Counter(r.split for r in split if not r.defective) == {"train": 1, "test": 1}
     one = split_off_test([*photos(1, 1), dent("d")], 0.0, 0)
     assert [r.split for r in one] == ["train", "test"]
+
+
+def test_picked_images_are_learned_from_and_never_calibrate():
+    picked = [record(f"picked{i}", calibrates=False) for i in range(5)]
+    learn, calibrate = calibration_split(data_of(*photos(10, 1), *picked), 0.5, seed=0)
+    assert not groups(calibrate) & {r.group for r in picked}
+    assert {r.group for r in picked} <= groups(learn)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.graphs import Graph
 from blemish.types import Pixels
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -40,4 +41,17 @@ class Backbone(Protocol):
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         """A JSON header and arrays from which ``from_state`` opens the same backbone again."""
+        ...
+
+    def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
+        """Add the same computation to an ONNX graph.
+
+        Args:
+            graph: Where nodes are added.
+            x: Name of the pixels, (B, H, W, 3) float32 RGB in [0, 1].
+            size: H and W.
+
+        Returns:
+            The names of one (B, C, h, w) float32 tensor per stride: channels come first here.
+        """
         ...

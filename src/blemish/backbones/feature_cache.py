@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from blemish.backbones.base import Backbone, Features
 from blemish.errors import BudgetError, OptionError
 from blemish.files import write_atomically
+from blemish.graphs import Graph
 from blemish.run import Run
 from blemish.samples import Samples
 from blemish.types import Pixels
@@ -70,6 +71,10 @@ class FeatureCache:
         self._written = 0
         self._check_marker()
         self._key = _backbone_key(backbone)
+
+    def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
+        """Add the backbone itself to a graph; nothing is cached there."""
+        return self._backbone.export(graph, x, size)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         """What the backbone inside says."""

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto
 
 from blemish.backbones.base import Arrays, Features
 from blemish.errors import ModelFileError, OptionError
+from blemish.graphs import Graph
 from blemish.types import Pixels
 
 DEFAULT_STRIDES = (8,)
@@ -36,7 +37,6 @@ SIDE = 7  # of a filter, in pixels of its level
 OPPONENT = np.array([[1 / 3, 1 / 3, 1 / 3], [0.5, -0.5, 0], [0.25, 0.25, -0.5]], np.float32)
 # Colour itself depends on the lamp, contrast does not: it counts for less.
 COLOUR_WEIGHT = 0.25
-OPSET = 17
 VERSION = 1  # of the filters: a bank of other features must not be compared with these
 
 
@@ -79,11 +79,24 @@ class FilterBank:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
         return [np.asarray(m) for m in self._session.run(None, {"x": np.ascontiguousarray(x)})]
 
+    def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
+        """Add the filters to a graph; see :class:`blemish.backbones.base.Backbone`."""
+        return _add_filters(graph, x, self.strides)
+
 
 def build_graph(strides: tuple[int, ...]) -> ModelProto:
     """The filters as an ONNX model: input ``x`` (B, H, W, 3), one output per stride."""
-    graph = _Graph()
-    pixels = graph.add("Transpose", "x", perm=[0, 3, 1, 2])
+    graph = Graph()
+    pixels = graph.input("x", TensorProto.FLOAT, ["B", "H", "W", 3])
+    for i, features in enumerate(_add_filters(graph, pixels, strides)):
+        last = graph.add("Transpose", features, perm=[0, 2, 3, 1])
+        graph.output(last, f"features_{i}", TensorProto.FLOAT, ["B", f"h{i}", f"w{i}", "C"])
+    return graph.model("filter_bank")
+
+
+def _add_filters(graph: Graph, x: str, strides: tuple[int, ...]) -> list[str]:
+    """Pixels (B, H, W, 3) in [0, 1] to one (B, C, h, w) per stride."""
+    pixels = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     opponent = graph.add("Conv", pixels, graph.constant(OPPONENT[:, :, None, None]))
     responses = {}
     for level in LEVELS:
@@ -92,43 +105,44 @@ def build_graph(strides: tuple[int, ...]) -> ModelProto:
             window = {"kernel_shape": [level, level], "strides": [level, level]}
             image = graph.add("AveragePool", opponent, **window)
         responses[level] = _respond(graph, image, level)
-    outputs = []
-    for stride in strides:
-        window = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
-        colour = graph.add("AveragePool", opponent, **window)
-        parts = [graph.add("Mul", colour, graph.constant(np.float32(COLOUR_WEIGHT)))]
-        for level in LEVELS:
-            # Windows twice as wide as the stride overlap, so that a mark is never split.
-            n = max(1, stride // level)
-            window = {
-                "kernel_shape": [2 * n, 2 * n],
-                "strides": [n, n],
-                "pads": [n // 2, n // 2, n - n // 2, n - n // 2],
-            }
-            if n == 1:
-                window["pads"] = [0, 0, 1, 1]
-            for pool in ("AveragePool", "MaxPool"):
-                # The root evens out the spread of weak and strong responses, as in [3].
-                parts.append(graph.add("Sqrt", graph.add(pool, responses[level], **window)))
-        joined = graph.add("Concat", *parts, axis=1)
-        outputs.append(graph.add("Transpose", joined, perm=[0, 2, 3, 1]))
-    return graph.model(outputs)
+    return [_pool(graph, opponent, responses, stride) for stride in strides]
 
 
-def _respond(graph: _Graph, image: str, level: int) -> str:
+def _pool(graph: Graph, opponent: str, responses: Mapping[int, str], stride: int) -> str:
+    """Bring colour and all responses to one stride: (B, C, h, w)."""
+    window = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+    colour = graph.add("AveragePool", opponent, **window)
+    parts = [graph.add("Mul", colour, graph.floats(COLOUR_WEIGHT))]
+    for level in LEVELS:
+        # Windows twice as wide as the stride overlap, so that a mark is never split.
+        n = max(1, stride // level)
+        window = {
+            "kernel_shape": [2 * n, 2 * n],
+            "strides": [n, n],
+            "pads": [n // 2, n // 2, n - n // 2, n - n // 2],
+        }
+        if n == 1:
+            window["pads"] = [0, 0, 1, 1]
+        for pool in ("AveragePool", "MaxPool"):
+            # The root evens out the spread of weak and strong responses, as in [3].
+            parts.append(graph.add("Sqrt", graph.add(pool, responses[level], **window)))
+    return graph.add("Concat", *parts, axis=1)
+
+
+def _respond(graph: Graph, image: str, level: int) -> str:
     """Energies of the oriented pairs and rectified contrasts, all at least 0."""
     border = graph.constant(np.array([0, 0, SIDE // 2, SIDE // 2] * 2, np.int64))
     padded = graph.add("Pad", image, border, mode="edge")
-    lightness = graph.channels(padded, 0, 1)
+    lightness = graph.part(padded, 1, 0, 1)
     responses = graph.add("Conv", lightness, graph.constant(_lightness_filters()))
-    even = graph.channels(responses, 0, ORIENTATIONS)
-    odd = graph.channels(responses, ORIENTATIONS, 2 * ORIENTATIONS)
+    even = graph.part(responses, 1, 0, ORIENTATIONS)
+    odd = graph.part(responses, 1, ORIENTATIONS, 2 * ORIENTATIONS)
     squares = graph.add("Add", graph.add("Mul", even, even), graph.add("Mul", odd, odd))
     energy = graph.add("Sqrt", squares)
-    contrast = graph.channels(responses, 2 * ORIENTATIONS, 2 * ORIENTATIONS + 1)
+    contrast = graph.part(responses, 1, 2 * ORIENTATIONS, 2 * ORIENTATIONS + 1)
     if level > 1:
         # Colour at single pixels is mostly noise of the sensor and of JPEG.
-        colour = graph.channels(padded, 1, 3)
+        colour = graph.part(padded, 1, 1, 3)
         kernel = graph.constant(np.repeat(_centre_surround()[None, None], 2, axis=0))
         contrast = graph.add("Concat", contrast, graph.add("Conv", colour, kernel, group=2), axis=1)
     bright = graph.add("Relu", contrast)
@@ -165,41 +179,6 @@ def _centre_surround() -> NDArray[np.float32]:
 
 def _grid() -> NDArray[np.float64]:
     return np.mgrid[-(SIDE // 2) : SIDE // 2 + 1, -(SIDE // 2) : SIDE // 2 + 1].astype(float)
-
-
-class _Graph:
-    """Collects nodes; every result gets a name of its own."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.initialisers: list[TensorProto] = []
-
-    def constant(self, value: Any) -> str:
-        name = f"constant_{len(self.initialisers)}"
-        self.initialisers.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
-        return name
-
-    def channels(self, image: str, first: int, stop: int) -> str:
-        bounds = [self.constant(np.array([v], np.int64)) for v in (first, stop, 1)]
-        return self.add("Slice", image, *bounds)
-
-    def model(self, outputs: list[str]) -> ModelProto:
-        pixels = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "H", "W", 3])
-        results = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", f"h{i}", f"w{i}", "C"])
-            for i, name in enumerate(outputs)
-        ]
-        graph = helper.make_graph(
-            self.nodes, "filter_bank", [pixels], results, initializer=self.initialisers
-        )
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9
-        )
 
 
 @lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from blemish.backbones.base import Features
+from blemish.graphs import Graph
 from blemish.resampling import linear_matrix
 
 
@@ -32,11 +33,35 @@ def average_neighbourhood(features: Features, side: int) -> Features:
     return features
 
 
-def join_grids(maps: list[Features]) -> Features:
-    """Bring all maps to the grid of the first by bilinear interpolation and join their channels."""
-    rows, columns = maps[0].shape[1:3]
-    resized = [maps[0], *(_resize(m, rows, columns) for m in maps[1:])]
+def join_grids(maps: list[Features], grid: tuple[int, int] | None = None) -> Features:
+    """Bring all maps to one grid by bilinear interpolation and join their channels.
+
+    Args:
+        maps: (B, h, w, C) float32 each.
+        grid: (h, w); None = that of the first map.
+    """
+    wanted = grid or maps[0].shape[1:3]
+    resized = [m if m.shape[1:3] == wanted else _resize(m, *wanted) for m in maps]
     return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=3)
+
+
+def add_average(graph: Graph, features: str, side: int) -> str:
+    """Add :func:`average_neighbourhood` to a graph, (B, C, h, w) to the same."""
+    reach = side // 2
+    if not reach:
+        return features
+    window = {"kernel_shape": [2 * reach + 1] * 2, "pads": [reach] * 4}
+    return graph.add("AveragePool", features, count_include_pad=0, **window)
+
+
+def add_join(graph: Graph, maps: list[str], grids: list[tuple[int, int]]) -> str:
+    """Add :func:`join_grids` to a graph, (B, C, h, w) each to one; `grids` are their h and w."""
+    rows, columns = grids[0]
+    resized = [maps[0]]
+    for tensor, (height, width) in zip(maps[1:], grids[1:], strict=True):
+        matrices = linear_matrix(height, rows), linear_matrix(width, columns)
+        resized.append(graph.between(tensor, *matrices))
+    return resized[0] if len(resized) == 1 else graph.add("Concat", *resized, axis=1)
 
 
 def _resize(features: Features, rows: int, columns: int) -> Features:

@@ -9,7 +9,13 @@ from blemish import registry
 from blemish.backbones.base import Arrays, Backbone
 
 
-def open_backbone(name: str, weights: str | None, strides: tuple[int, ...]) -> Backbone:
+def open_backbone(
+    name: str,
+    weights: str | None,
+    strides: tuple[int, ...],
+    layers: tuple[int, ...] = (),
+    margin: int = 2,
+) -> Backbone:
     """Open a backbone.
 
     Args:
@@ -17,15 +23,24 @@ def open_backbone(name: str, weights: str | None, strides: tuple[int, ...]) -> B
         weights: A local .safetensors or .pth file; ``"random"`` (seeded, for timing);
             ``"download"`` to let timm fetch its own. None for a backbone without weights.
         strides: Which feature maps; empty = the backbone's default.
+        layers: Which blocks of a transformer, in place of strides. A registered backbone that has
+            blocks has a class method ``open_layers(name, weights, layers)`` beside ``open``.
+        margin: Cells by which the image is continued beyond its border before a network sees it.
 
     Raises:
         OptionError: No such stride, or weights are missing or do not fit.
         MissingExtraError: A timm model without the extra [train].
     """
     if name in registry.names("backbones"):
-        return cast(Backbone, registry.get("backbones", name).open(name, weights, strides))
+        kind = registry.get("backbones", name)
+        if layers and hasattr(kind, "open_layers"):
+            return cast(Backbone, kind.open_layers(name, weights, layers))
+        return cast(Backbone, kind.open(name, weights, strides))
+    if layers:
+        tokens = registry.get("backbones", "timm_tokens")
+        return cast(Backbone, tokens.open(name, weights, layers))
     timm_features = registry.get("backbones", "timm_features")
-    return cast(Backbone, timm_features.open(name, weights, strides))
+    return cast(Backbone, timm_features.open(name, weights, strides, margin))
 
 
 def restore_backbone(header: Mapping[str, Any], arrays: Arrays) -> Backbone:

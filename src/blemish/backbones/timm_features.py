@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Arrays, Features
+from blemish.backbones.weights import load_weights, need_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
+from blemish.graphs import Graph
+from blemish.network_graph import add_network
 from blemish.types import Pixels
 
 try:
     import timm
     import torch
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
 except ImportError as error:
     raise MissingExtraError("A timm backbone", "train") from error
 
@@ -37,6 +39,7 @@ class TimmFeatures:
 
     def __init__(self, network: Any, header: dict[str, Any], strides: tuple[int, ...]):
         self.strides = strides
+        self._margin_cells = int(header.get("margin", MARGIN_CELLS))
         self.channels = tuple(network.feature_info.channels())
         self.multiple = max(strides)
         self._header = header
@@ -51,22 +54,20 @@ class TimmFeatures:
         self._std = np.asarray(config["std"], np.float32)
 
     @classmethod
-    def open(cls, name: str, weights: str | None, strides: tuple[int, ...]) -> TimmFeatures:
+    def open(
+        cls, name: str, weights: str | None, strides: tuple[int, ...], margin: int = MARGIN_CELLS
+    ) -> TimmFeatures:
         """Open by timm name; see :func:`blemish.backbones.opening.open_backbone`."""
         strides = strides or DEFAULT_STRIDES
-        if weights is None:
-            raise OptionError(
-                f"The backbone {name} needs weights=FILE (a local .safetensors or .pth), "
-                "weights=download to let timm fetch its own, or weights=random; "
-                "backbone=filter_bank needs none."
-            )
-        arguments = _creation_arguments(weights)
+        weights = need_weights(name, weights)
+        arguments = creation_arguments(weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = _create(name, strides, weights == "download", arguments)
+            network = create_network(name, strides, weights == "download", arguments)
         if weights not in {"download", "random"}:
-            _load_weights(network, name, Path(weights))
-        header = {"kind": "timm_features", "name": name, "strides": list(strides)}
+            load_weights(network, name, read_weights(Path(weights)), weights)
+        header: dict[str, Any] = {"kind": "timm_features", "name": name, "margin": margin}
+        header["strides"] = list(strides)
         return cls(network, {**header, "arguments": arguments}, strides)
 
     @classmethod
@@ -74,7 +75,7 @@ class TimmFeatures:
         """Open again from a header and arrays."""
         strides = tuple(int(s) for s in header["strides"])
         with torch.random.fork_rng(devices=[]):
-            network = _create(header["name"], strides, False, header["arguments"])
+            network = create_network(header["name"], strides, False, header["arguments"])
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         network.load_state_dict(tensors, strict=True)
         return cls(network, dict(header), strides)
@@ -85,7 +86,7 @@ class TimmFeatures:
 
     def __call__(self, x: Pixels) -> list[Features]:
         """(B, H, W, 3) float32 in [0, 1] to one (B, h, w, C) float32 array per stride."""
-        margin = MARGIN_CELLS * self.multiple
+        margin = self._margin_cells * self.multiple
         normalised = x - self._mean
         normalised /= self._std
         around = ((0, 0), (margin, margin), (margin, margin), (0, 0))
@@ -94,16 +95,43 @@ class TimmFeatures:
         tensor = torch.from_numpy(wider).permute(0, 3, 1, 2)
         with torch.inference_mode():
             maps = self._network(tensor)
-        inner = [slice(margin // s, -(margin // s)) for s in self.strides]
+        height, width = x.shape[1:3]
+        inner = [
+            (slice(margin // s, (margin + height) // s), slice(margin // s, (margin + width) // s))
+            for s in self.strides
+        ]
         return [
-            np.ascontiguousarray(m[:, :, i, i].permute(0, 2, 3, 1).numpy())
-            for m, i in zip(maps, inner, strict=True)
+            np.ascontiguousarray(m[:, :, i, j].permute(0, 2, 3, 1).float().numpy())
+            for m, (i, j) in zip(maps, inner, strict=True)
         ]
 
+    def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
+        """Add the network to a graph; see :class:`blemish.backbones.base.Backbone`."""
+        margin = self._margin_cells * self.multiple
+        normalised = graph.add("Sub", x, graph.floats(self._mean))
+        normalised = graph.add("Div", normalised, graph.floats(self._std))
+        if margin:
+            # As indices, so that a margin wider than the view is mirrored back and forth as above.
+            for axis, n in zip((1, 2), size, strict=True):
+                mirrored = np.pad(np.arange(n), margin, mode="reflect")
+                normalised = graph.take(normalised, mirrored, axis)
+        planes = graph.add("Transpose", normalised, perm=[0, 3, 1, 2])
+        sides = (size[0] + 2 * margin, size[1] + 2 * margin)
+        maps = add_network(graph, self._network, planes, (3, *sides))
+        if not margin:
+            return maps
+        for axis, n in zip((2, 3), size, strict=True):
+            maps = [
+                graph.part(m, axis, margin // s, (margin + n) // s)
+                for m, s in zip(maps, self.strides, strict=True)
+            ]
+        return maps
 
-def _create(
+
+def create_network(
     name: str, strides: tuple[int, ...], pretrained: bool, arguments: Mapping[str, Any]
 ) -> Any:
+    """A timm network that gives feature maps, cut off after the last one; weights are random."""
     if not timm.is_model(name):
         raise UnknownNameError("backbone (timm model)", name, timm.list_models())
     create = timm.create_model
@@ -178,7 +206,7 @@ def _fold(norm: Any, convolution: Any) -> None:
     norm.forward = activation.forward
 
 
-def _creation_arguments(weights: str) -> dict[str, Any]:
+def creation_arguments(weights: str) -> dict[str, Any]:
     """What the weights say of themselves: converted TensorFlow weights need its padding."""
     if not weights.endswith(".safetensors") or not Path(weights).is_file():
         return {}
@@ -192,40 +220,3 @@ def _creation_arguments(weights: str) -> dict[str, Any]:
         if 'pad_type="same"' in json.dumps(metadata).replace('\\"', '"')
         else {}
     )
-
-
-def _load_weights(network: Any, name: str, path: Path) -> None:
-    tensors = _read_weights(path)
-    # Counters of training steps are not weights; many files leave them out.
-    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("batches_tracked")}
-    missing = sorted(set(wanted) - set(tensors))
-    if missing:
-        raise OptionError(
-            f"{path} lacks {len(missing)} of the {len(wanted)} weights that {name} needs at these "
-            f"strides, the first is {missing[0]}. Ask for other strides, or use other weights."
-        )
-    wrong = [k for k in wanted if tensors[k].shape != wanted[k].shape]
-    if wrong:
-        raise OptionError(
-            f"{path} does not fit {name}: {wrong[0]} has the shape {tuple(tensors[wrong[0]].shape)}"
-            f", {tuple(wanted[wrong[0]].shape)} is needed."
-        )
-    network.load_state_dict({**network.state_dict(), **{k: tensors[k] for k in wanted}})
-
-
-def _read_weights(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise OptionError(f"There is no weights file {path}.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        tensors: Mapping[str, Any] = content.get("state_dict", content.get("model", content))
-    except Exception as error:  # a damaged or hostile .pth file can raise anything
-        reason = str(error).partition("\n")[0]
-        raise OptionError(
-            f"{path} holds no weights, is truncated, or would run code ({reason}). Save the plain "
-            "weights again, best as .safetensors."
-        ) from error
-    # What else a training run may have stored beside them is not of interest.
-    return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli import output
+from blemish.cli import output, predicting
 from blemish.cli.progress import progress_bar
 
 app = typer.Typer(
@@ -96,6 +96,9 @@ def fit(
     category: Category = None,
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Model file to go on from, where the method can.")
+    ] = None,
     checkpoint: Checkpoint = None,
     feature_cache: FeatureCache = None,
     feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
@@ -111,8 +114,9 @@ def fit(
         run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
+        start = blemish.Detector.load(init) if init else None
         with progress_bar() as run.progress:
-            detector.fit(opened, run)
+            detector.fit(opened, run, start)
         output.print_fitted(detector, detector.save(path))
 
 
@@ -135,9 +139,18 @@ def update(
 @app.command("predict")
 def predict(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per image.")] = False,
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Images, or folders of images.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line per image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV line per image.")] = False,
+    as_parquet: Annotated[bool, typer.Option("--parquet", help="A Parquet file.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File for these; the same command goes on.")
+    ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for pictures of the map.")] = None,
+    watch: Annotated[Path | None, typer.Option(help="Judge what comes into this folder.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 2,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit with 1 if a defect was found.")
     ] = False,
@@ -145,19 +158,31 @@ def predict(
 ) -> None:
     """Judge images: is this part defective, where, and how sure."""
     detector = output.load(model, false_alarms)
-    found, errors = False, 0
-    for path in output.expand(images):
-        try:
-            prediction = detector.predict(path)
-        except blemish.ImageError as error:
-            errors += 1
-            output.print_error(path, error, as_json)
-            continue
-        found = found or prediction.defective
-        output.print_prediction(prediction, as_json)
-        if overlay is not None:
-            output.save_overlay(prediction, path, overlay)
-    raise typer.Exit(2 if errors else int(fail and found))
+    asked = {"json": as_json, "csv": as_csv, "parquet": as_parquet}
+    forms = tuple(name for name, wanted in asked.items() if wanted)
+    request = predicting.Request(model, tuple(images or ()), forms, out, overlay, watch, workers)
+    tally = predicting.judge(detector, request)
+    raise typer.Exit(2 if tally.errors else int(fail and tally.defective > 0))
+
+
+@app.command("explain")
+def explain(
+    model: Model,
+    image: Annotated[Path, typer.Argument(help="One image.")],
+    rule: Annotated[
+        str, typer.Option(help="Threshold: calibrated, local, image or class.")
+    ] = "calibrated",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which regions of an image carry which share of what was found."""
+    detector = blemish.Detector.load(model)
+    prediction = detector.predict(image)
+    found = blemish.explain(detector, prediction, rule)
+    if as_json:
+        print(json.dumps({**prediction.to_json(), "explanation": found.to_json()}))
+        return
+    output.print_prediction(prediction)
+    print(found.text())
 
 
 @app.command("evaluate")
@@ -213,6 +238,41 @@ def compare(
     output.write_comparison(comparison, out)
 
 
+@app.command("export")
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Argument(help="ONNX file to write, named *.onnx.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Compare on these images, not on recorded ones.")
+    ] = None,
+    data_set: DataSet = None,
+    category: Category = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 (stored) or int8 (network).")] = "fp32",
+    standalone: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT: fold everything in for images of this size.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of fp16 and int8: share of the range they may be apart.")
+    ] = None,
+) -> None:
+    """Write a model as ONNX, unless the file gives other answers than the model."""
+    opened = output.open_optional(data, category, data_set)
+    size = None if standalone is None else output.size(standalone)
+    detector = blemish.Detector.load(model)
+    with progress_bar() as progress:
+        run = blemish.Run(progress=progress)
+        done = blemish.export_onnx(
+            detector,
+            out,
+            data=opened,
+            precision=precision,
+            image_size=size,
+            tolerance=tolerance,
+            run=run,
+        )
+    output.print_export(done)
+
+
 @app.command("threshold")
 def threshold(
     model: Model,
@@ -227,6 +287,57 @@ def threshold(
     output.print_fitted(detector, detector.save(out or model))
 
 
+StationFolder = Annotated[Path, typer.Option(help="Data folder of the station.")]
+Database = Annotated[
+    str | None, typer.Option(help="PostgreSQL URL instead of SQLite in the data folder.")
+]
+STATION = Path("blemish-station")
+
+
+@app.command("station")
+def station(
+    folder: StationFolder = STATION,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8420,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="BLEMISH_STATION_TOKEN", help="Secret; needed beyond loopback."),
+    ] = None,
+    database: Database = None,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Delete unreviewed images of this age.", min=0)
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(help="Delete the oldest unreviewed images above this.", min=0)
+    ] = None,
+) -> None:
+    """Serve the inspection station: inspect, review and relearn in a browser."""
+    run = blemish.run_station  # says what to install where the extra is missing
+    print(f"The station is at http://{host}:{port} (stop it with Ctrl+C).", flush=True)
+    limits = {"keep_days": keep_days, "keep_gb": keep_gb}
+    run(folder, host=host, port=port, token=token, database=database, **limits)
+
+
+@app.command("station-backup")
+def station_backup(
+    out: Annotated[Path, typer.Argument(help="ZIP file to write.")],
+    folder: StationFolder = STATION,
+    database: Database = None,
+) -> None:
+    """Write everything that a station holds into one file; it may run meanwhile."""
+    print(f"Wrote {blemish.back_up_station(folder, out, database=database)}.")
+
+
+@app.command("station-restore")
+def station_restore(
+    backup: Annotated[Path, typer.Argument(help="ZIP file that station-backup wrote.")],
+    folder: StationFolder = STATION,
+    database: Database = None,
+) -> None:
+    """Make a station from a backup, in a new folder."""
+    print(f"Restored {blemish.restore_station(backup, folder, database=database)}.")
+
+
 @app.command("list")
 def list_everything(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -234,3 +345,30 @@ def list_everything(
     """List methods, data sets and backbones with their options and defaults."""
     listing: dict[str, Any] = blemish.describe_everything()
     print(json.dumps(listing, indent=2, default=str) if as_json else output.listing_text(listing))
+
+
+@app.command("doctor")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is installed, what this machine can do, and what is missing."""
+    found = blemish.examine()
+    print(json.dumps(found, indent=2) if as_json else blemish.examination_text(found))
+
+
+@app.command("benchmark")
+def benchmark(
+    speed: Annotated[bool, typer.Option("--speed", help="Measure speed, memory and size.")] = False,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method; may be given again.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results files.")] = Path(
+        "blemish-speed"
+    ),
+) -> None:
+    """Measure every exportable method on this machine, in every way it can run, one thread."""
+    if not speed:
+        raise blemish.OptionError("Say what to measure: --speed.")
+    with progress_bar() as progress:
+        print(blemish.measure_speed(out, method or (), progress))
+    print(f"\nResults files: {out.resolve()}")

@@ -48,6 +48,31 @@ def load(model: Path, false_alarms: str | None) -> blemish.Detector:
     return detector
 
 
+def size(text: str) -> tuple[int, int]:
+    """(height, width) of ``WIDTHxHEIGHT``."""
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise blemish.OptionError(f"{text!r} is not WIDTHxHEIGHT, such as 1280x960.")
+    return int(height), int(width)
+
+
+def open_optional(
+    data: str | None, category: str | None, data_set: list[str] | None
+) -> blemish.DataSet | None:
+    """Open a data set where one is named."""
+    if data is None:
+        return None
+    return blemish.open_dataset(data, category=category, **assignments(data_set))
+
+
+def print_export(done: blemish.Export) -> None:
+    """Say what was compared and how far the answers are apart."""
+    print(
+        f"{done.parity.table()}\nCompared on {done.images}, one by one and in a batch.\n"
+        f"Wrote {done.path} ({done.path.stat().st_size / 1e6:.1f} MB)."
+    )
+
+
 def each_category(
     data: str, category: str | None, model: Path, options: Mapping[str, Any]
 ) -> Iterator[tuple[str | None, Path]]:
@@ -78,18 +103,16 @@ def print_fitted(detector: blemish.Detector, path: Path) -> None:
     low, high = detector.calibration.rate_interval(detector.false_alarms)
     counts = detector.card()["data"]
     print(
-        f"Learned from {counts['learned']} good images, calibrated on {counts['calibration']} "
-        f"({detector.calibration.group_count} parts). Flagged above {detector.threshold:.4g}: "
+        f"Learned from {counts['learned']} images, calibrated on {counts['calibration']} "
+        f"good ones ({detector.calibration.group_count} parts). "
+        f"Flagged above {detector.threshold:.4g}: "
         f"{detector.false_alarms:.3g} of good parts asked for, true rate {low:.3g} to {high:.3g} "
         f"(95 %).\nWrote {path} ({path.stat().st_size / 1e6:.1f} MB)."
     )
 
 
-def print_prediction(prediction: blemish.Prediction, as_json: bool) -> None:
+def print_prediction(prediction: blemish.Prediction) -> None:
     """One line per image."""
-    if as_json:
-        print(json.dumps(prediction.to_json()), flush=True)
-        return
     verdict = "DEFECTIVE" if prediction.defective else "good"
     where = ", ".join(
         f"{r.box[2] - r.box[0]}×{r.box[3] - r.box[1]} px at {r.box[0]},{r.box[1]} ({r.share:.0%})"
@@ -100,19 +123,6 @@ def print_prediction(prediction: blemish.Prediction, as_json: bool) -> None:
         f"{verdict:9} {odd:11} score {prediction.score:.4g}  {prediction.key}  {where}".rstrip(),
         flush=True,
     )
-
-
-def print_error(path: Path, error: Exception, as_json: bool) -> None:
-    """An image that cannot be read is reported, the others go on."""
-    print(f"blemish: {error}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"image": str(path), "error": str(error)}), flush=True)
-
-
-def save_overlay(prediction: blemish.Prediction, source: Path, folder: Path) -> None:
-    """Write the map over the image as PNG."""
-    image = blemish.read_image(source)
-    blemish.write_png(folder / f"{source.stem}.png", blemish.overlay(image, prediction))
 
 
 class MapWriter:

@@ -41,6 +41,8 @@ class Record:
             None for a good image, and for a defective one whose defect was not marked.
         mm_per_pixel: Size of a pixel in millimetres, where known.
         synthetic: True for an image that was never a photo of a part.
+        calibrates: False for an image that was picked for its looks, such as one of a review
+            queue: it is no draw from production, so it may be learned from, not calibrated on.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Record:
     mask: Path | Callable[[], Mask] | None = None
     mm_per_pixel: float | None = None
     synthetic: bool = False
+    calibrates: bool = True
 
 
 class Source(Protocol):

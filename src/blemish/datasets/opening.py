@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blemish import options as opts
 from blemish import registry
 from blemish.datasets.base import DataSet, Source
+from blemish.datasets.splits import few_defects
 from blemish.errors import DataError, UnknownNameError
 from blemish.images import DEFAULT_MAX_PIXELS, is_image_name
 
@@ -24,6 +25,13 @@ class CommonOptions:
         DEFAULT_MAX_PIXELS, "images with more pixels than this are refused", low=1
     )
     bit_depth: int = opts.option(16, "bits that are used in 16-bit images", low=8, high=16)
+    few_defects: int = opts.option(
+        0, "marked defects of each type that move from test to training; 0 = none", low=0
+    )
+    draw: int = opts.option(0, "which few defects: one split for each number", low=0)
+    unseen: tuple[str, ...] = opts.option(
+        (), "types of which few_defects moves nothing, to test on defects never seen"
+    )
 
 
 def open_dataset(where: str | Path, *, category: str | None = None, **options: Any) -> DataSet:
@@ -35,6 +43,8 @@ def open_dataset(where: str | Path, *, category: str | None = None, **options: A
             AD is read as such, any other by the reader ``folder``; ``DataSet.reader`` says which.
         category: One of :func:`list_categories`, where there are any.
         **options: Options of the reader, and :class:`CommonOptions`; text is converted.
+            ``few_defects=3, draw=0`` moves marked defects to training, for methods that learn from
+            masks; give `fit` and `evaluate` the same.
 
     Raises:
         UnknownNameError: No such data set, category or option; the nearest name is offered.
@@ -58,13 +68,17 @@ def open_dataset(where: str | Path, *, category: str | None = None, **options: A
             f"{where} (read as {reader}) holds {found}; give a folder of photos of good parts, "
             "one folder `good` with one folder per kind of defect, or a manifest."
         )
-    return DataSet(
+    opened = DataSet(
         name=_name(reader, root, category),
         records=tuple(records),
         warnings=tuple(warnings),
         reader=reader,
-        **asdict(common),
+        max_pixels=common.max_pixels,
+        bit_depth=common.bit_depth,
     )
+    if not common.few_defects:
+        return opened
+    return few_defects(opened, common.few_defects, common.draw, common.unseen)
 
 
 def list_categories(where: str | Path, **options: Any) -> tuple[str, ...]:

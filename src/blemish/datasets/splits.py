@@ -2,6 +2,9 @@
 
 A group's place depends on its own name and the seed alone, so a part falls on the same side for
 every region of it and for every method.
+
+[1] F. Angiulli, F. Fassetti, L. Ferragina, S. Nisticò, "Explaining Anomalies through
+    Semi-supervised Autoencoders", Array, 2025: few-defect splits.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from blemish.datasets.base import DataSet, Record
-from blemish.errors import DataError, OptionError
+from blemish.errors import DataError, OptionError, UnknownNameError
 
 
 def rank_groups(groups: Iterable[str], seed: int | str) -> list[str]:
@@ -22,7 +25,8 @@ def rank_groups(groups: Iterable[str], seed: int | str) -> list[str]:
 def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, DataSet]:
     """Split the training normals into images to learn from and images to calibrate on.
 
-    Synthetic images and parts of which a defective photo is in training are only learned from.
+    Synthetic images, picked ones (``calibrates=False``) and parts of which a defective photo is in
+    training are only learned from.
 
     Args:
         data: Any data set; of its images only the good ones of ``"train"`` are used.
@@ -99,6 +103,84 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     return [replace(r, split="test" if r.group in test else "train") for r in records]
 
 
+def few_defects(data: DataSet, per_type: int, draw: int = 0, unseen: Sequence[str] = ()) -> DataSet:
+    """Move a few marked defects of each type from test to training, as [1] does.
+
+    Of every type, `per_type` images with a mask that is not empty become training images, one per
+    part. All other test images of these parts leave the data set, whatever their type: photos of
+    one part are no news to a method that learned from one of them. Which parts are drawn depends
+    on `draw`, the type and the names of the parts, so several draws give several data sets; a
+    detector must be evaluated on the draw that it was fitted on, and refuses any other.
+
+    Args:
+        data: A data set with marked defects among its test images.
+        per_type: Images of each type, at least 1.
+        draw: Number of the draw.
+        unseen: Types of which nothing is moved: does a method find what it never saw?
+
+    Returns:
+        The data set with changed splits and one more line of warnings that says what was done.
+
+    Raises:
+        DataError: No marked defect, or too few parts of a type.
+        OptionError: `per_type` below 1.
+        UnknownNameError: `unseen` names a type that is not there.
+    """
+    if per_type < 1:
+        raise OptionError(f"few_defects={per_type} must be at least 1; 3 is usual.")
+    test = data.select("test", defective=True)
+    types = sorted({r.defect_type for r in test})
+    for name in unseen:
+        if name not in types:
+            raise UnknownNameError(f"defect type of {data.name}", name, types)
+    drawn: dict[str, Record] = {}  # by part
+    for kind in types:
+        if kind not in unseen:
+            of_kind = [r for r in test if r.defect_type == kind]
+            drawn |= _draw_marked(data, of_kind, per_type, f"{draw}|few|{kind}", set(drawn))
+    if not drawn:
+        raise DataError(
+            f"{data.name} has no defective test images to draw few_defects={per_type} from; put "
+            "some below test/, with their masks."
+        )
+    moved = {r.key for r in drawn.values()}
+    left = {r.key for r in data if r.split == "test" and r.group in drawn} - moved
+    records = tuple(
+        replace(r, split="train") if r.key in moved else r for r in data if r.key not in left
+    )
+    note = (
+        f"few_defects={per_type}, draw {draw}: {len(moved)} marked defects are training images; "
+        f"{len(left)} other images of the same parts are left out of the test."
+    )
+    return replace(data, records=records, warnings=(*data.warnings, note))
+
+
+def _draw_marked(
+    data: DataSet, records: Sequence[Record], count: int, salt: str, taken: set[str]
+) -> dict[str, Record]:
+    """Part to one of its records with a mask that marks something, for the first `count` parts."""
+    found: dict[str, Record] = {}
+    for group in rank_groups((r.group for r in records if r.group not in taken), salt):
+        of_part = sorted((r for r in records if r.group == group), key=lambda r: r.key)
+        for record in sorted(of_part, key=lambda r: _digest(r.key, salt)):
+            # Masks are read in the order of the draw, so only as many as are needed.
+            if record.mask is not None and _is_marked(data, record):
+                found[group] = record
+                break
+        if len(found) == count:
+            return found
+    raise DataError(
+        f"{data.name}: few_defects={count} needs marked defects of {count} parts of each type, but "
+        f"{records[0].defect_type!r} has {len(found)} (a part counts once, and not where another "
+        f"type took it). Ask for fewer, or leave the type out with unseen={records[0].defect_type}."
+    )
+
+
+def _is_marked(data: DataSet, record: Record) -> bool:
+    image = data.image(record)
+    return data.mask(record, (image.shape[0], image.shape[1])) is not None
+
+
 def count_calibratable(data: DataSet) -> int:
     """Number of training groups that may calibrate: good photos only, none of them synthetic.
 
@@ -117,12 +199,14 @@ def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str
             f"{data.name} has {len(normals)} good training images of {len(groups)} parts; learning "
             "and calibrating need at least 2 parts. Add good images."
         )
-    barred = {r.group for r in data.select("train") if r.defective or r.synthetic}
+    train = data.select("train")
+    barred = {r.group for r in train if r.defective or r.synthetic or not r.calibrates}
     ranked = rank_groups(groups - barred, seed)
     if not ranked:
         raise DataError(
-            f"{data.name}: each of its {len(groups)} good training parts also has a defective or "
-            "synthetic image, so none can calibrate. Add photos of parts that are only good."
+            f"{data.name}: each of its {len(groups)} good training parts also has a defective, "
+            "synthetic or picked image, so none can calibrate. Add photos of parts that are only "
+            "good."
         )
     return normals, groups, ranked
 

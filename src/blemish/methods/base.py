@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.errors import CapabilityError
+from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
@@ -17,6 +19,7 @@ from blemish.samples import Samples
 from blemish.types import Pixels
 
 Supervision = Literal["normal", "masks", "labels"]
+Size = tuple[int, int]  # height and width of a view in pixels
 State = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]
 
 
@@ -35,6 +38,21 @@ class Output:
     pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class GraphOutput:
+    """What a method gives out of an ONNX graph: names of tensors.
+
+    Attributes:
+        maps: (B, h, w) float32.
+        grid: h and w.
+        scores: (B,) float32, or None: then the map is pooled.
+    """
+
+    maps: str
+    grid: Size
+    scores: str | None = None
+
+
 class Method:
     """Base of all methods: declarations with their defaults, and five things to fill in.
 
@@ -43,6 +61,7 @@ class Method:
         supervision: ``"normal"``, or what else it learns from: ``"masks"``, ``"labels"``.
         localises: Whether the map says where the defect is.
         exportable: Whether it can be written as an ONNX file.
+        makes_defects: Whether it makes defects of its own where there are no marked ones.
         cheap_fits: Whether few images are learned so fast that calibration may fit several times.
         presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
         default_size: (height, width) of the working resolution, None = from the images.
@@ -52,6 +71,7 @@ class Method:
     supervision: ClassVar[Supervision] = "normal"
     localises: ClassVar[bool] = True
     exportable: ClassVar[bool] = False
+    makes_defects: ClassVar[bool] = False
     cheap_fits: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_size: ClassVar[tuple[int, int] | None] = None
@@ -68,6 +88,18 @@ class Method:
     def post(self) -> Post:
         """Smoothing and pooling of the map."""
         return Post()
+
+    def start_from(self, other: Method) -> None:
+        """Begin with what another fitted method has learned; called before :meth:`learn`.
+
+        Raises:
+            CapabilityError: This method always starts anew.
+            OptionError: `other` does not fit; the message says what differs.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} starts anew: it cannot go on from another detector. Leave init "
+            "out."
+        )
 
     def learn(self, samples: Samples, run: Run) -> None:
         """Learn from the training samples; learned attributes end in an underscore."""
@@ -89,6 +121,23 @@ class Method:
             keys: Names of the images.
         """
         raise NotImplementedError
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """Say :meth:`predict_batch` as an ONNX graph; needed where `exportable` is True.
+
+        Args:
+            graph: Where nodes are added.
+            x: Name of the views, (B, H, W, 3) float32 RGB in [0, 1].
+            valid: Name of (B, H, W) bool, False on padding and outside the region of interest.
+            size: H and W.
+
+        Raises:
+            CapabilityError: The method cannot be exported.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} cannot be exported as ONNX: it declares exportable=False. "
+            "`blemish list` shows the methods; patchcore can."
+        )
 
     def state(self) -> State:
         """A JSON header and arrays: all that was learned, backbone included."""

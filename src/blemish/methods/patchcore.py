@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features
 from blemish.backbones.feature_cache import cached
-from blemish.backbones.joining import average_neighbourhood, join_grids
+from blemish.backbones.joining import add_average, add_join, average_neighbourhood, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
+from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.memory import greedy_coreset, nearest, random_projection
-from blemish.methods.base import Method, Output, Run, State
+from blemish.memory_graph import add_nearest, add_weight
+from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
 from blemish.options import option
-from blemish.preprocess import cell_valid
+from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Batch, Samples
 from blemish.types import Pixels
 
@@ -44,6 +46,7 @@ class PatchCoreOptions:
     backbone: str = option("filter_bank", "Backbone: filter_bank, or any timm model.")
     weights: str | None = option(None, "Weights of a timm model: a file, 'random' or 'download'.")
     strides: tuple[int, ...] = option((), "Feature maps to join, by stride; empty = default.")
+    margin: int = option(2, "Cells that a network's input is mirrored by at its border.", low=0)
     coreset: float = option(0.01, "Share of all patches that is kept.", low=1e-6, high=1)
     smallest_bank: int = option(
         1000, "Patches that are kept however small the share, where there are as many.", low=1
@@ -91,7 +94,7 @@ class PatchCore(Method):
         # Opened when first needed: making a method object reads no file.
         if not hasattr(self, "backbone_"):
             o = self.options
-            self.backbone_ = open_backbone(o.backbone, o.weights, o.strides)
+            self.backbone_ = open_backbone(o.backbone, o.weights, o.strides, margin=o.margin)
         return self.backbone_
 
     def learn(self, samples: Samples, run: Run) -> None:
@@ -144,6 +147,25 @@ class PatchCore(Method):
                 score = float(distances[worst])
                 scores[i] = score * self._weight(patches[worst], score, index[worst])
         return Output(maps, scores)
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """The same as :meth:`predict_batch`, channels first until the grids are joined."""
+        side = self.options.neighbourhood
+        maps = self._backbone.export(graph, x, size)
+        grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
+        maps = [add_average(graph, m, side) for m in maps]
+        joined = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+        if self.scale_ is not None:
+            joined = graph.add("Mul", joined, graph.floats(self.scale_))
+        cells = grids[0][0] * grids[0][1]
+        found = add_nearest(graph, joined, self.bank_, self._squares, cells)
+        valid_cells = graph.reshape(add_cell_valid(graph, valid, size, grids[0]), -1, cells)
+        distances = graph.add("Where", valid_cells, found.distances, graph.floats(0))
+        score = None
+        if self.options.score == "patch":
+            count = min(self.options.neighbours, len(self.bank_))
+            score = add_weight(graph, distances, found, self.bank_, self._squares, count)
+        return GraphOutput(graph.reshape(distances, -1, *grids[0]), grids[0], score)
 
     def state(self) -> State:
         """The bank, where each patch came from, and the backbone."""

@@ -29,9 +29,11 @@ from blemish import losses
 from blemish.datasets.splits import rank_groups
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError, OptionError
+from blemish.graphs import Graph
 from blemish.maps import Post
-from blemish.methods.base import Method, Output, Run, State
+from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
 from blemish.nets.conv_vae import ConvVAE
+from blemish.network_graph import add_network
 from blemish.options import option, to_json
 from blemish.samples import Batch, Samples
 from blemish.training import Learner, Moment, Plan, Tensors, train
@@ -105,6 +107,7 @@ class VAE(Method):
     """A variational autoencoder of good parts."""
 
     Options = VAEOptions
+    exportable = True
     default_size = (256, 256)
     presets = {  # noqa: RUF012
         "thesis": {
@@ -200,6 +203,19 @@ class VAE(Method):
         pictures = {"reconstruction": drawn, name: _glow(errors / np.maximum(ceilings, 1e-12))}
         return Output(errors / self.usual_, None, pictures)
 
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """The map of :meth:`predict_batch`; pictures are not exported."""
+        inside = graph.add("Unsqueeze", valid, graph.integers(3))
+        filled = graph.add("Where", inside, x, graph.floats(0.5))
+        planes = graph.add("Transpose", filled, perm=[0, 3, 1, 2])
+        drawer = _Drawer(self.network_, self._noise()).eval()
+        (drawn,) = add_network(graph, drawer, planes, (3, *size))
+        difference = graph.add("Sub", x, graph.add("Transpose", drawn, perm=[0, 2, 3, 1]))
+        squared = graph.add("Mul", difference, difference)
+        errors = graph.add("ReduceMean", squared, graph.integers(3), keepdims=0)
+        errors = graph.add("Where", valid, errors, graph.floats(0))
+        return GraphOutput(graph.add("Div", errors, graph.floats(self.usual_)), size)
+
     def state(self) -> State:
         """The network's weights, the usual error and the scale of the difference picture."""
         header = {
@@ -267,13 +283,17 @@ class VAE(Method):
     def _draw(self, view: Pixels, valid: NDArray[np.bool_]) -> Pixels:
         """(H, W, 3) to its reconstruction. One by one: a batch could round in another order."""
         mean, log_variance = self.network_.encode(_tensor(view, valid))
-        codes = mean
-        if self.options.draws and self.options.variational:
-            generator = torch.Generator().manual_seed(0)  # the same noise for every image
-            noise = torch.randn(self.options.draws, mean.shape[1], generator=generator)
-            codes = mean + (0.5 * log_variance).exp() * noise
+        noise = self._noise()
+        codes = mean if noise is None else mean + (0.5 * log_variance).exp() * noise
         drawn = self.network_.decode(codes).mean(dim=0)
-        return np.ascontiguousarray(drawn.permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(drawn.permute(1, 2, 0).float().numpy())
+
+    def _noise(self) -> Tensor | None:
+        """(draws, latent), the same for every image; None = the mean code is drawn."""
+        if not (self.options.draws and self.options.variational):
+            return None
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(self.options.draws, self.options.latent, generator=generator)
 
     @torch.inference_mode()
     def _count_active(self, samples: Samples) -> int:
@@ -309,6 +329,25 @@ class VAE(Method):
             # A tenth of the overall error as floor: where nothing ever happens, noise is no news.
             local = np.where(count > 1e-3, total / np.maximum(count, 1e-3), overall)
             self.usual_ = (local + 0.1 * overall).astype(np.float32)
+
+
+class _Drawer(torch.nn.Module):
+    """What the network draws of a batch (B, 3, H, W), as one module that can be exported."""
+
+    def __init__(self, network: ConvVAE, noise: Tensor | None):
+        super().__init__()
+        self.network = network
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, log_variance = self.network.encode(x)
+        if self.noise is None:
+            return self.network.decode(mean)
+        deviation = (0.5 * log_variance).exp()
+        # One code per draw, (B, D, latent), drawn as if they were more images.
+        codes = mean[:, None] + deviation[:, None] * self.noise
+        drawn = self.network.decode(codes.flatten(0, 1))  # (B · D, 3, H, W)
+        return drawn.reshape(-1, len(self.noise), *drawn.shape[1:]).mean(dim=1)
 
 
 def _hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:

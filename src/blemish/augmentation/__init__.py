@@ -1,0 +1,1 @@
+"""Augmentation: changes to training images, in plain numpy."""

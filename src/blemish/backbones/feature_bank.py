@@ -1,0 +1,50 @@
+"""Features of views, kept in memory in half precision: a frozen network sees each view once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.backbones.base import Features
+from blemish.types import Pixels
+
+Place = tuple[str, int]  # key of the image, number of the view; below 0: it never comes again
+
+
+class FeatureBank:
+    """Computes features when they are first asked for, and remembers them.
+
+    Views go through `encode` one by one, and every answer is rounded to half precision, so that it
+    does not depend on what was asked before: a training that goes on from a checkpoint sees the
+    same bits.
+
+    Args:
+        encode: (1, H, W, 3) float32 to (1, h, w, C) float32.
+        limit_mb: Largest size of what is remembered, in MB (10^6 bytes); beyond, views are
+            computed again.
+    """
+
+    def __init__(self, encode: Callable[[Pixels], Features], limit_mb: float):
+        self._encode = encode
+        self._left = limit_mb * 1e6
+        self._kept: dict[Place, NDArray[np.float16]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, places: Sequence[Place], x: Pixels) -> Features:
+        """Features (B, h, w, C) float32 of views (B, H, W, 3); equal places are equal views."""
+        found = [self._one(place, view) for place, view in zip(places, x, strict=True)]
+        return np.stack(found).astype(np.float32)
+
+    def _one(self, place: Place, view: Pixels) -> NDArray[np.float16]:
+        if place not in self._kept:
+            # Beyond the range of half precision there is nothing to tell apart.
+            features = np.asarray(self._encode(view[None])[0].clip(-65504, 65504), np.float16)
+            if place[1] < 0 or features.nbytes > self._left:
+                return features
+            self._left -= features.nbytes
+            self._kept[place] = features
+        return self._kept[place]

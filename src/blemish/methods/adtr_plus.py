@@ -1,0 +1,158 @@
+"""ADTR+: what ADTR cannot draw again, told apart by defects as well.
+
+[1] Z. You, K. Yang, W. Luo, L. Cui, Y. Zheng, X. Le, "ADTR: Anomaly Detection Transformer with
+    Feature Reconstruction", ICONIP 2022, arXiv 2209.01816.
+
+It goes on from a detector of ADTR (``fit(…, init=detector)``, ``--init``), as in [1], or starts
+anew. Real marked defects are learned from where there are some; confetti stands in where there are
+none. Its figures never stand in one column with those of methods that saw no defect.
+
+Choices where [1] is silent: half of a batch is anomalous; a cell is anomalous when any pixel of it
+is; an image without an anomalous cell has no push; the map is that of ADTR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blemish import losses
+from blemish.augmentation.confetti import confetti
+from blemish.defect_pool import DefectPool, Item, marked_views
+from blemish.errors import DataError, MissingExtraError, OptionError
+from blemish.methods.base import Method, Run
+from blemish.methods.feature_reconstruction import (
+    PRESETS,
+    ReconstructionOptions,
+    ReconstructsFeatures,
+)
+from blemish.options import option
+from blemish.samples import Batch, Samples
+from blemish.training import Tensors
+
+try:
+    from torch import Tensor
+    from torch.nn.functional import adaptive_max_pool2d
+except ImportError as error:
+    raise MissingExtraError("The method adtr_plus", "train") from error
+
+STREAM = 23  # of the pool's random numbers
+
+
+@dataclass(frozen=True)
+class ADTRPlusOptions(ReconstructionOptions):
+    """Options of ADTR+."""
+
+    epochs: int = option(300, "Times that every good view is seen.", low=1)
+    labels: str = option(
+        "pixels", "Learn where defects are, or only in which images.", choices=("pixels", "images")
+    )
+    alpha: float = option(0.003, "About the score that defects are pushed to.", low=1e-9)
+    top: int = option(20, "Cells that decide with labels=images.", low=1)
+    confetti: str = option(
+        "auto", "Strewn defects: where there are no real ones, always, or never.",
+        choices=("auto", "true", "false"),
+    )  # fmt: skip
+    per_image: int = option(4, "Images with confetti that are made of each good one.", low=1)
+    defect_share: float = option(0.5, "Share of defective views in a batch.", low=0.01, high=0.9)
+
+
+class ADTRPlus(ReconstructsFeatures):
+    """ADTR that is pushed away from defects."""
+
+    Options = ADTRPlusOptions
+    supervision = "masks"
+    makes_defects = True
+    presets = {**PRESETS, "tiny": {**PRESETS["tiny"], "per_image": 1}}  # noqa: RUF012
+
+    options: ADTRPlusOptions
+
+    def start_from(self, other: Method) -> None:
+        """Go on from a fitted ADTR of the same backbone, grid and size."""
+        if not isinstance(other, ReconstructsFeatures):
+            raise OptionError(
+                "adtr_plus goes on from a detector of adtr or adtr_plus; this is one of "
+                f"{type(other).__name__}. Leave init out to start anew."
+            )
+        own, theirs = self.options, other.options
+        for name in ("backbone", "strides", "cell", "reconstructor", "width", "layers", "heads",
+                     "hidden"):  # fmt: skip
+            if getattr(own, name) != getattr(theirs, name):
+                raise OptionError(
+                    f"{name} is {getattr(theirs, name)} in the detector to go on from and "
+                    f"{getattr(own, name)} here; give the same, or leave init out."
+                )
+        self._start = other
+
+    def learn(self, samples: Samples, run: Run) -> None:
+        """Train on good parts and on defects, real or strewn."""
+        pool = self._make_pool(samples, run)
+        bank = self._prepare(samples, run)
+        start = getattr(self, "_start", None)
+        if start is not None:
+            if start.grid_ != self.grid_:
+                raise OptionError(
+                    f"The detector to go on from has {start.grid_[0]}×{start.grid_[1]} cells, here "
+                    f"are {self.grid_[0]}×{self.grid_[1]}; give the same image_size and tile."
+                )
+            self.mean_, self.scale_ = start.mean_, start.scale_
+            self.network_.load_state_dict(start.network_.state_dict())
+            del self._start
+        share = self.options.defect_share / (1 - self.options.defect_share)
+
+        def augment(batch: Batch, generator: np.random.Generator) -> Batch:
+            return pool.mix(batch, max(1, round(len(batch.x) * share)), generator)
+
+        self._train("adtr_plus", samples.normals, bank, run, augment)
+
+    @property
+    def _views_per_step(self) -> int:
+        # A step needs a good view too.
+        return max(1, round(self.options.train_batch * (1 - self.options.defect_share)))
+
+    def _make_pool(self, samples: Samples, run: Run) -> DefectPool:
+        o = self.options
+        items = _labelled_views(samples) if o.labels == "images" else marked_views(samples)
+        real = len(items)
+        if o.confetti == "true" or (o.confetti == "auto" and not items):
+            items += _strewn(samples.normals, o.per_image, run.seed)
+        if not items:
+            raise DataError(
+                "adtr_plus learns from defects and there are none: give marked defects "
+                "(few_defects=3), let confetti=auto stand in, or use adtr."
+            )
+        run.say(f"adtr_plus: {real} defective views, {len(items) - real} with confetti.")
+        return DefectPool(items, (), 1.0)
+
+    def _loss(self, difference: Tensor, batch: Tensors, valid: Tensor) -> Tensor:
+        o, score = self.options, losses.pseudo_huber(difference)
+        if o.labels == "images":
+            return losses.pull_push_images(score, batch.defective, valid, o.alpha, o.top)
+        anomalous = adaptive_max_pool2d(batch.mask, self.grid_)[:, 0]
+        return losses.pull_push_cells(score, anomalous, valid, o.alpha)
+
+
+def _labelled_views(samples: Samples) -> list[Item]:
+    """The views of defective images; where their defects are is not looked at."""
+    return [
+        Item(
+            v.record.key, number, v.pixels[number], np.zeros_like(v.valid[number]), v.valid[number]
+        )
+        for v in samples.defects
+        for number in range(len(v.pixels))
+    ]
+
+
+def _strewn(samples: Samples, per_view: int, seed: int) -> list[Item]:
+    """Good views with confetti, where some of it lies on valid pixels."""
+    generator = np.random.default_rng([seed, STREAM])
+    items = []
+    for views in samples:
+        for number, valid in enumerate(views.valid):
+            for copy in range(per_view):
+                pixels, mask = confetti(views.pixels[number], generator)
+                if (mask & valid).any():
+                    key = f"confetti/{views.record.key}/{copy}"
+                    items.append(Item(key, number, pixels, mask & valid, valid))
+    return items

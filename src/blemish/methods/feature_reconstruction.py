@@ -1,0 +1,236 @@
+"""What ADTR and ADTR+ share: frozen features, a network that draws them again, the map.
+
+[1] Z. You, K. Yang, W. Luo, L. Cui, Y. Zheng, X. Le, "ADTR: Anomaly Detection Transformer with
+    Feature Reconstruction", ICONIP 2022, arXiv 2209.01816.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.backbones.base import Backbone, Features
+from blemish.backbones.feature_bank import FeatureBank
+from blemish.backbones.feature_cache import cached
+from blemish.backbones.joining import join_grids
+from blemish.backbones.opening import open_backbone, restore_backbone
+from blemish.devices import seeded
+from blemish.errors import MissingExtraError
+from blemish.maps import Post
+from blemish.methods.base import Method, Output, Run, State
+from blemish.nets.feature_transformer import RECONSTRUCTORS, Size, make_reconstructor
+from blemish.options import option, to_json
+from blemish.preprocess import cell_valid
+from blemish.samples import Samples
+from blemish.training import Augment, Learner, Moment, Plan, Tensors, train
+from blemish.types import Pixels
+
+try:
+    import torch
+    from torch import Tensor
+    from torch.nn.functional import adaptive_max_pool2d
+except ImportError as error:
+    raise MissingExtraError("Reconstructing features", "train") from error
+
+SCALE_VIEWS = 64  # views that tell how much a channel varies
+LARGEST = 65504  # of half precision
+
+
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """Options of methods that reconstruct features."""
+
+    backbone: str = option("efficientnet_b4", "Backbone: filter_bank, or any timm model.")
+    weights: str | None = option(None, "Weights of a timm model: a file, 'random' or 'download'.")
+    strides: tuple[int, ...] = option((2, 4, 8, 16, 32), "Feature maps to join, by stride.")
+    cell: int = option(16, "Pixels per cell of the grid that is drawn again.", low=1)
+    reconstructor: str = option(
+        "transformer", "What draws the features again.", choices=RECONSTRUCTORS
+    )
+    width: int = option(256, "Channels of a token.", low=2)
+    layers: int = option(4, "Layers of the encoder, and of the decoder.", low=1)
+    heads: int = option(8, "Attention heads.", low=1)
+    hidden: int = option(1024, "Width of the feed-forward parts.", low=1)
+    dropout: float = option(0.1, "Dropout while training.", low=0, high=0.9)
+    epochs: int = option(500, "Times that every view is seen.", low=1)
+    train_batch: int = option(16, "Views per training step.", low=1)
+    learning_rate: float = option(1e-4, "Learning rate of AdamW.", low=1e-9)
+    weight_decay: float = option(1e-4, "Weight decay of AdamW.", low=0)
+    drop_at: float = option(0.8, "Share of the steps after which the rate falls.", low=0, high=1)
+    drop: float = option(0.1, "Factor by which it falls.", low=1e-6, high=1)
+    clip: float = option(0.1, "Largest norm of the gradient; 0 = no limit.", low=0)
+    pool: int = option(16, "Window of the score in pixels; 0 = mean of the map.", low=0)
+    standardise: bool | None = option(
+        None,
+        "Centre channels, divide by their deviation over good parts; none = for filter_bank only.",
+    )
+    cache_mb: float = option(1000.0, "Memory for features, in MB (10^6 bytes).", low=0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cifar": {"cell": 4, "image_size": "32", "train_batch": 128, "pool": 0},
+    "small": {
+        "backbone": "filter_bank",
+        "strides": (8, 16),
+        "width": 128,
+        "layers": 2,
+        "hidden": 512,
+        "epochs": 60,
+        "learning_rate": 5e-4,
+    },
+    "tiny": {
+        "backbone": "filter_bank",
+        "strides": (8,),
+        "cell": 8,
+        "width": 32,
+        "layers": 1,
+        "heads": 4,
+        "hidden": 64,
+        "epochs": 30,
+        "train_batch": 6,
+        "learning_rate": 3e-3,
+        "pool": 8,
+        "image_size": "48",
+    },
+}
+
+
+class ReconstructsFeatures(Method):
+    """A method whose map is the difference between features and what was drawn of them."""
+
+    default_size = (256, 256)
+
+    options: ReconstructionOptions
+
+    @property
+    def multiple(self) -> int:
+        """Whole cells of the grid and of every feature map."""
+        return math.lcm(self.options.cell, *self.options.strides)
+
+    @property
+    def post(self) -> Post:
+        """The largest mean over a window, as [1] has it; for tiny images the mean of the map."""
+        if not self.options.pool:
+            return Post(pool="top_share", pool_value=1.0)
+        return Post(pool="mean_pool", pool_value=self.options.pool)
+
+    def _prepare(self, samples: Samples, run: Run) -> FeatureBank:
+        """Open the backbone; features of these samples are computed once."""
+        o = self.options
+        self.backbone_: Backbone = open_backbone(o.backbone, o.weights, o.strides)
+        height, width = samples.geometry.view_shape
+        self.grid_ = (height // o.cell, width // o.cell)
+        remembering = cached(self.backbone_, samples, run)
+        self._measure_scale(samples.normals, remembering)
+        with seeded(run.seed):
+            self.network_ = make_reconstructor(o.reconstructor, self._size())
+        return FeatureBank(lambda x: self._join(remembering, x), o.cache_mb)
+
+    def _train(
+        self, name: str, samples: Samples, bank: FeatureBank, run: Run, augment: Augment | None
+    ) -> None:
+        o = self.options
+        count = sum(p.numel() for p in self.network_.parameters())
+        run.say(f"{name}: {count:,} parameters, {self.grid_[0]}×{self.grid_[1]} cells.")
+        with seeded(run.seed):
+            optimiser = torch.optim.AdamW(
+                self.network_.parameters(), lr=o.learning_rate, weight_decay=o.weight_decay
+            )
+
+        def step(networks: Mapping[str, Any], batch: Tensors, now: Moment) -> Mapping[str, Tensor]:
+            features, valid = self._features(batch, bank)
+            loss = self._loss(networks[name](features) - features, batch, valid)
+            now.update(name, loss)
+            return {"loss": loss}
+
+        identity = {"method": name, "options": to_json(o)}
+        learner = Learner({name: self.network_}, {name: optimiser}, step, identity)
+        plan = Plan(o.epochs, self._views_per_step, o.clip, "drop", decay=o.drop, drop_at=o.drop_at)
+        train(learner, samples, plan, run, augment)
+
+    @property
+    def _views_per_step(self) -> int:
+        """Of those that the training goes through; others may be added."""
+        return self.options.train_batch
+
+    def _loss(self, difference: Tensor, batch: Tensors, valid: Tensor) -> Tensor:
+        """Loss of the differences (B, C, h, w) at valid cells (B, h, w), 0 or 1."""
+        raise NotImplementedError
+
+    def _features(self, batch: Tensors, bank: FeatureBank) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) features and (B, h, w) valid cells of a batch."""
+        x = batch.x
+        kept = bank.take(batch.places, x.permute(0, 2, 3, 1).cpu().numpy())
+        features = (
+            torch.from_numpy((kept - self.mean_) * self.scale_).permute(0, 3, 1, 2).to(x.device)
+        )
+        return features, adaptive_max_pool2d(batch.valid, self.grid_)[:, 0]
+
+    def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
+        """Length of the difference at every cell."""
+        maps = np.stack([self._difference(view) for view in x])
+        cells = np.stack([cell_valid(v, self.grid_) for v in valid])
+        return Output(np.where(cells, maps, np.float32(0)))
+
+    @torch.inference_mode()
+    def _difference(self, view: Pixels) -> NDArray[np.float32]:
+        """(h, w) of one view. One by one: a batch could round in another order."""
+        kept = self._join(self.backbone_, view[None])
+        features = torch.from_numpy((kept - self.mean_) * self.scale_).permute(0, 3, 1, 2)
+        difference = self.network_(features) - features
+        return np.asarray(difference[0].square().sum(dim=0).sqrt().numpy(), np.float32)
+
+    def state(self) -> State:
+        """Backbone, scale of its channels, and reconstructor."""
+        header, weights = self.backbone_.state()
+        arrays: dict[str, NDArray[np.generic]] = {"mean": self.mean_, "scale": self.scale_}
+        arrays |= {f"backbone.{name}": array for name, array in weights.items()}
+        arrays |= {f"network.{k}": t.numpy() for k, t in self.network_.state_dict().items()}
+        return {"backbone": header, "grid": list(self.grid_)}, arrays
+
+    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` gave."""
+        self.backbone_ = restore_backbone(header["backbone"], _part(arrays, "backbone."))
+        self.grid_ = (int(header["grid"][0]), int(header["grid"][1]))
+        self.mean_ = np.asarray(arrays["mean"], np.float32)
+        self.scale_ = np.asarray(arrays["scale"], np.float32)
+        with torch.random.fork_rng(devices=[]):
+            self.network_ = make_reconstructor(self.options.reconstructor, self._size())
+        own = _part(arrays, "network.")
+        self.network_.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in own.items()})
+        self.network_.eval()
+
+    def _size(self) -> Size:
+        o = self.options
+        channels = sum(self.backbone_.channels)
+        return Size(channels, self.grid_, o.width, o.layers, o.heads, o.hidden, o.dropout)
+
+    def _join(self, backbone: Backbone, x: Pixels) -> Features:
+        """(B, H, W, 3) to (B, h, w, C) with the precision of float16, as the features kept are."""
+        joined = join_grids(backbone(x), self.grid_)
+        return joined.clip(-LARGEST, LARGEST).astype(np.float16).astype(np.float32)
+
+    def _measure_scale(self, samples: Samples, backbone: Backbone) -> None:
+        channels = sum(self.backbone_.channels)
+        self.mean_, self.scale_ = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        wanted = self.options.standardise
+        if not (self.options.backbone == "filter_bank" if wanted is None else wanted):
+            return
+        places = samples.places
+        some = places[:: max(1, len(places) // SCALE_VIEWS)]
+        values = np.concatenate(
+            [self._join(backbone, samples.take([place]).x).reshape(-1, channels) for place in some]
+        )
+        self.mean_, deviation = values.mean(axis=0), values.std(axis=0)
+        # A channel that never varies says nothing of good parts, and any change there is news.
+        floor = max(float(deviation.max()) * 1e-3, 1e-4)
+        self.scale_ = np.asarray(1 / np.maximum(deviation, floor), np.float32)
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

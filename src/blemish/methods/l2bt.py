@@ -1,0 +1,377 @@
+"""L2BT: two small networks learn what a transformer does between two of its layers.
+
+[1] A. Costanzino, P. Zama Ramirez, G. Lisanti, L. Di Stefano, "Learning to Be a Transformer to
+    Pinpoint Anomalies", IEEE Access 13, 2025, arXiv 2407.04092.
+
+A frozen teacher gives two vectors for every patch, an early and a late one. On good parts the
+forward student learns to tell the late from the early one, the backward student the early from the
+late one. Where both fail, something is there that good parts do not have.
+
+Differs from [1]: the teacher's vectors are computed once, because without augmentation they never
+change, and single vectors are shuffled instead of images (``batching=image`` is as published);
+patches on padding are neither learned from nor interpolated with; upsampling and blur at the size
+of the original are two small matrix products; a CNN with two feature maps may stand in for the
+teacher.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blemish.backbones.base import Backbone, Features
+from blemish.backbones.feature_cache import FeatureCache, cached
+from blemish.backbones.joining import average_neighbourhood, join_grids
+from blemish.backbones.opening import open_backbone, restore_backbone
+from blemish.backbones.token_feed import TokenFeed, Vectors
+from blemish.devices import find_device, has_bf16, seeded
+from blemish.errors import DataError, MissingExtraError, OptionError
+from blemish.maps import Post
+from blemish.methods.base import Method, Output, Run, State
+from blemish.nets.token_students import TokenStudents, both_directions
+from blemish.options import option, to_json
+from blemish.preprocess import cell_valid
+from blemish.samples import Samples
+from blemish.training import Learner, Moment, Plan, train
+from blemish.types import Pixels
+
+try:
+    import torch
+    from torch import Tensor
+except ImportError as error:
+    raise MissingExtraError("The method l2bt", "train") from error
+
+MEASURED_VIEWS = 64  # tell how large the values of a channel usually are
+TEACHER = "vit_base_patch14_reg4_dinov2"
+
+
+@dataclass(frozen=True)
+class L2BTOptions:
+    """Options of L2BT."""
+
+    backbone: str = option(TEACHER, "Teacher: any timm vision transformer or CNN, or filter_bank.")
+    weights: str | None = option(None, "Weights of a timm model: a file, 'random' or 'download'.")
+    layers: tuple[int, ...] = option(
+        (7, 11), "The early and the late block of a transformer, counted from 0."
+    )
+    strides: tuple[int, ...] = option(
+        (), "The early and the late feature map of a CNN by stride, in place of layers."
+    )
+    neighbourhood: int = option(1, "Side of the neighbourhood averaged around a patch.", low=1)
+    standardise: bool = option(
+        False, "Shift and scale each channel to mean 0 and deviation 1 over good patches."
+    )
+    hidden: int = option(0, "Units of the students' hidden layers; 0 = mean of both widths.", low=0)
+    epochs: int = option(50, "Times that every patch is seen.", low=1)
+    train_batch: int = option(4, "Images per step, or as many patches as they have.", low=1)
+    train_patches: int = option(0, "Patches per step in place of train_batch; 0 = not.", low=0)
+    batching: str = option(
+        "tokens", "A step sees shuffled patches, or whole images.", choices=("tokens", "image")
+    )
+    learning_rate: float = option(1e-4, "Learning rate of Adam.", low=1e-9)
+    remember: bool = option(True, "Compute the teacher once; false: at every step, as published.")
+    memory_mb: float = option(2000.0, "Largest size of patches held in memory, in MB.", low=1)
+    direction: str = option(
+        "product",
+        "The map: product of both students' errors, or one of them.",
+        choices=("product", "forward", "backward"),
+    )
+    boxes: tuple[int, ...] = option(
+        (5, 5, 5, 5, 5, 7, 7, 7), "Box filters of the map, in pixels of the original.", low=1
+    )
+    top_share: float = option(
+        0.001, "Share of the original's pixels whose mean is the score.", low=1e-6, high=1
+    )
+
+
+class L2BT(Method):
+    """Two students of a frozen teacher."""
+
+    Options = L2BTOptions
+    default_size = (1036, 1036)
+    presets = {  # noqa: RUF012
+        "paper": {"image_size": "1036", "interpolation": "bicubic", "batching": "image"},
+        "small": {
+            "backbone": "filter_bank",
+            "strides": (4, 8),
+            "image_size": "256",
+            "epochs": 20,
+            "train_patches": 1024,
+            "learning_rate": 1e-3,
+        },
+        "tiny": {
+            "backbone": "filter_bank",
+            "strides": (4, 8),
+            "image_size": "96x64",
+            "epochs": 10,
+            "learning_rate": 3e-3,
+        },
+    }
+
+    options: L2BTOptions
+    mean_: NDArray[np.float32] | None = None  # of each channel, early ones first
+    scale_: NDArray[np.float32] | None = None
+
+    def __init__(self, options: L2BTOptions):
+        super().__init__(options)
+        if len(options.strides or options.layers) != 2:
+            raise OptionError(
+                "L2BT learns between an early and a late layer: name two, such as layers=7,11 or "
+                f"strides=8,16, not {','.join(map(str, options.strides or options.layers))!r}."
+            )
+        if not options.remember and options.batching == "tokens":
+            raise OptionError("remember=false computes whole images: it needs batching=image.")
+
+    @property
+    def multiple(self) -> int:
+        """What the teacher needs: the side of its patches, or its coarsest stride."""
+        return self._backbone.multiple
+
+    @property
+    def post(self) -> Post:
+        """Blur at the size of the original, mean of the highest part."""
+        o = self.options
+        return Post(boxes=o.boxes, frame="image", pool="top_share", pool_value=o.top_share)
+
+    @property
+    def _backbone(self) -> Backbone:
+        # Opened when first needed: making a method object reads no file.
+        if not hasattr(self, "backbone_"):
+            o = self.options
+            layers = () if o.strides else o.layers
+            self.backbone_ = open_backbone(o.backbone, o.weights, o.strides, layers)
+        return self.backbone_
+
+    def make_students(self) -> TokenStudents:
+        """Students that have not learned anything, as wide as teacher and options ask for."""
+        early, late = self._backbone.channels
+        return TokenStudents(early, late, self.options.hidden or (early + late) // 2)
+
+    def learn(self, samples: Samples, run: Run) -> None:
+        """Train both students on the teacher's vectors of all training images."""
+        o = self.options
+        self.device_ = torch.device(find_device(run.device))
+        self._place(run.precision == "bf16" or (run.precision == "auto" and has_bf16(self.device_)))
+        self._measure_channels(samples)
+        with seeded(run.seed):
+            students = self.make_students()
+            # One pass over the weights instead of one per operation.
+            optimiser = torch.optim.Adam(students.parameters(), lr=o.learning_rate, fused=True)
+        learner = Learner(
+            {"students": students},
+            {"students": optimiser},
+            self._remembered_step if o.remember else self._whole_step,
+            {"method": "l2bt", "options": to_json(o)},
+        )
+        if not o.remember:
+            train(learner, samples, Plan(o.epochs, o.train_batch), run)
+        else:
+            with ExitStack() as stack:
+                feed, cells = self._feed(samples, run, stack)
+                batch = o.train_batch
+                if o.batching == "tokens":
+                    batch = o.train_patches or o.train_batch * cells
+                train(learner, samples, Plan(o.epochs, batch), run, feed=feed)
+        self.students_ = students.to(self.device_)
+
+    def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
+        """Product of how far each student's guess is from the teacher, patch by patch."""
+        joined = self._embed(self._backbone(x))
+        maps = np.zeros(joined.shape[:3], np.float32)
+        for found, vectors, ok in zip(maps, joined, valid, strict=True):
+            cells = cell_valid(ok, found.shape)
+            found[cells] = self._errors(vectors.reshape(-1, vectors.shape[2])[cells.ravel()])
+        return Output(maps)
+
+    def state(self) -> State:
+        """The students' weights and the teacher."""
+        header, weights = self._backbone.state()
+        arrays: dict[str, NDArray[np.generic]] = {f"backbone.{k}": v for k, v in weights.items()}
+        for name, tensor in self.students_.state_dict().items():
+            arrays[f"students.{name}"] = tensor.cpu().numpy()
+        if self.mean_ is not None and self.scale_ is not None:
+            arrays |= {"channels.mean": self.mean_, "channels.scale": self.scale_}
+        return {"backbone": header, "device": self.device_.type}, arrays
+
+    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` gave."""
+        parts: dict[str, dict[str, NDArray[np.generic]]] = {
+            "backbone": {},
+            "students": {},
+            "channels": {},
+        }
+        for name, array in arrays.items():
+            owner, _, rest = name.partition(".")
+            parts[owner][rest] = array
+        self.backbone_ = restore_backbone(header["backbone"], parts["backbone"])
+        mean, scale = (parts["channels"].get(name) for name in ("mean", "scale"))
+        self.mean_ = None if mean is None else np.asarray(mean, np.float32)
+        self.scale_ = None if scale is None else np.asarray(scale, np.float32)
+        # On the meta device no weights are drawn only to be thrown away.
+        with torch.device("meta"):
+            students = self.make_students()
+        tensors = {k: torch.from_numpy(np.array(v)) for k, v in parts["students"].items()}
+        students.load_state_dict(tensors, strict=True, assign=True)
+        # Made on a GPU, it also runs where there is none; what was asked to stay on the CPU does.
+        device = find_device("cpu" if header["device"] == "cpu" else "auto")
+        self.device_ = torch.device(device)
+        self._place(bool(header["backbone"].get("bf16")) and has_bf16(self.device_))
+        self.students_ = students.eval().to(self.device_)
+
+    def _place(self, bf16: bool) -> None:
+        """Let a transformer compute where the students do."""
+        if hasattr(self._backbone, "use"):
+            self._backbone.use(str(self.device_), bf16)
+
+    # ------------------------------------------------------------------ training
+
+    def _measure_channels(self, samples: Samples) -> None:
+        """Usual mean and deviation of every channel, for standardise=true.
+
+        A transformer's final norm gives all vectors one length. A CNN has none: there a flat
+        background is close to zero, and the direction of what is left, noise, cannot be learned.
+        """
+        self.mean_ = self.scale_ = None
+        if not self.options.standardise:
+            return
+        places, valid = self._look_through(samples)
+        found = []
+        for i in range(0, len(places), max(1, len(places) // MEASURED_VIEWS)):
+            joined = self._embed(self._backbone(samples.take([places[i]]).x))[0]
+            found.append(joined[valid[i]])
+        if found and len(vectors := np.concatenate(found)):
+            deviation = vectors.std(axis=0)
+            # A channel that hardly ever varies would outvote all others when it once does.
+            floor = max(0.1 * float(deviation.mean()), 1e-6)
+            self.mean_ = vectors.mean(axis=0)
+            self.scale_ = np.asarray(1 / np.maximum(deviation, floor), np.float32)
+
+    def _feed(self, samples: Samples, run: Run, stack: ExitStack) -> tuple[TokenFeed, int]:
+        """What the teacher says of all training images, and the patches of a whole view."""
+        places, valid = self._look_through(samples)
+        counts = [int(v.sum()) for v in valid]
+        if not sum(counts):
+            raise DataError("No training image has a valid patch: check the region of interest.")
+        o, width = self.options, sum(self._backbone.channels)
+        needed, room = 2 * width * sum(counts), o.memory_mb * 1e6
+        run.say(
+            f"L2BT: {sum(counts):,} patches of {len(places):,} views, {needed / 1e6:,.0f} MB; at "
+            f"most {o.memory_mb:,.0f} MB are held in memory."
+        )
+        teacher = cached(self._backbone, samples, run)
+        if needed > room and not isinstance(teacher, FeatureCache):
+            run.say("They are kept in a temporary folder; name a feature cache to keep them.")
+            folder = tempfile.TemporaryDirectory(prefix="blemish-", ignore_cleanup_errors=True)
+            run = Run(feature_cache=Path(stack.enter_context(folder)), say=run.say)
+            run.feature_cache_mb = 1e9  # the disk is the limit
+            teacher = cached(self._backbone, samples, run)
+        read = self._reader(samples, places, valid, teacher, needed > room, run)
+        # A view without valid patches has nothing to learn from.
+        filled = [i for i, count in enumerate(counts) if count]
+        feed = TokenFeed(
+            lambda i: read(filled[i]),
+            [counts[i] for i in filled],
+            width,
+            o.batching == "image",
+            room,
+        )
+        return feed, valid[0].size
+
+    def _look_through(
+        self, samples: Samples
+    ) -> tuple[list[tuple[int, int]], list[NDArray[np.bool_]]]:
+        """Every view, and which of its patches are valid."""
+        places, valid = [], []
+        height, width = samples.geometry.view_shape
+        side = min(self._backbone.strides)
+        for image, views in enumerate(samples):
+            for number, ok in enumerate(views.valid):
+                places.append((image, number))
+                valid.append(cell_valid(ok, (height // side, width // side)))
+        return places, valid
+
+    def _reader(
+        self,
+        samples: Samples,
+        places: Sequence[tuple[int, int]],
+        valid: Sequence[NDArray[np.bool_]],
+        teacher: Backbone,
+        by_group: bool,
+        run: Run,
+    ) -> Callable[[int], Vectors]:
+        """How the vectors of one view are read; with `by_group` again and again, from disk."""
+        shown = 0
+
+        def compute(i: int) -> list[Features]:
+            nonlocal shown
+            shown += 1
+            run.progress("teacher", min(shown, len(places)), len(places))
+            return teacher(samples.take([places[i]]).x)
+
+        if by_group and isinstance(teacher, FeatureCache):
+            stored = []
+            for i, place in enumerate(places):
+                stored.append(teacher.remember(samples.take([place]).x)[0])
+                run.progress("teacher", i + 1, len(places))
+            compute = lambda i: [np.asarray(m[None], np.float32) for m in stored[i]]  # noqa: E731
+
+        def read(i: int) -> Vectors:
+            joined = self._embed(compute(i))[0]
+            vectors = np.clip(joined[valid[i]], -65504, 65504).astype(np.float16)
+            early = self._backbone.channels[0]
+            return vectors[:, :early], vectors[:, early:]
+
+        return read
+
+    def _remembered_step(
+        self, networks: Mapping[str, Any], batch: tuple[Tensor, Tensor], now: Moment
+    ) -> Mapping[str, Tensor]:
+        early, late = (vectors.float() for vectors in batch)
+        forward, backward = both_directions(networks["students"](early, late), early, late)
+        loss = forward + backward
+        now.update("students", loss)
+        return {"loss": loss, "forward": forward, "backward": backward}
+
+    def _whole_step(
+        self, networks: Mapping[str, Any], batch: Any, now: Moment
+    ) -> Mapping[str, Tensor]:
+        """A step of `remember=false`: the teacher is asked again."""
+        pixels = batch.x.permute(0, 2, 3, 1).cpu().numpy()
+        joined = self._embed(self._backbone(np.ascontiguousarray(pixels)))
+        ok = batch.valid[:, 0].cpu().numpy() > 0
+        cells = np.stack([cell_valid(v, joined.shape[1:3]) for v in ok])
+        vectors = torch.from_numpy(joined[cells]).to(batch.x.device)
+        early = self._backbone.channels[0]
+        return self._remembered_step(networks, (vectors[:, :early], vectors[:, early:]), now)
+
+    # ------------------------------------------------------------------ both
+
+    def _embed(self, maps: list[Features]) -> Features:
+        """Both maps on the grid of the finer one, early channels first: (B, h, w, C + C')."""
+        side = self.options.neighbourhood
+        joined = join_grids([average_neighbourhood(m, side) for m in maps])
+        if self.mean_ is not None and self.scale_ is not None:
+            joined = (joined - self.mean_) * self.scale_
+        return joined
+
+    @torch.inference_mode()
+    def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, C + C') to (n,): the distance of unit vectors, in [0, 2], or the product of both."""
+        both, channels = torch.from_numpy(vectors).to(self.device_), self._backbone.channels[0]
+        early, late = both[:, :channels], both[:, channels:]
+        kind, errors = self.options.direction, torch.ones(len(vectors), device=self.device_)
+        unit = torch.nn.functional.normalize
+        if kind != "backward":
+            guess = self.students_.forward_student(early)
+            errors = errors * (unit(guess, dim=1) - unit(late, dim=1)).norm(dim=1)
+        if kind != "forward":
+            guess = self.students_.backward_student(late)
+            errors = errors * (unit(guess, dim=1) - unit(early, dim=1)).norm(dim=1)
+        return errors.cpu().numpy()
