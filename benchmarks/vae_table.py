@@ -31,7 +31,7 @@ def methods():
 
 def figures_table():
     head = ["data", "method", "seeds", "image AUROC", "AP", "pixel AUROC", "AUPRO", "active"]
-    lines = [head + ["command"], ["---"] * 9]
+    lines = [[*head, "command"], ["---"] * 9]
     for data, method, target, path in methods():
         if not path.exists():
             lines.append([data, method, *["–"] * 6, f"`vae.py {target}`"])
