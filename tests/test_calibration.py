@@ -169,3 +169,10 @@ def test_arrays_bring_the_calibration_back():
     again = Calibration(**calibration.arrays())
     assert again.p_value(2.5) == calibration.p_value(2.5)
     assert again.pixel_threshold(0.4, "pixels") == calibration.pixel_threshold(0.4, "pixels")
+
+
+def test_a_rate_that_cannot_be_promised_says_how_many_parts_it_needs():
+    calibration = calibrate(range(9))
+    assert calibration.cannot_promise(0.1) is None
+    assert "needs 19 calibration parts, there are 9" in calibration.cannot_promise(0.05)
+    assert "promises at most 0.1" in calibration.cannot_promise(5e-324)

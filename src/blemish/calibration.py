@@ -75,6 +75,18 @@ class Calibration:
         """The smallest false-alarm rate that these scores can promise: 1 / (n + 1)."""
         return 1.0 / (self.group_count + 1)
 
+    def cannot_promise(self, false_alarms: float) -> str | None:
+        """What to tell a user who asks for less than these scores can promise; None = nothing."""
+        smallest = self.smallest_rate()
+        if false_alarms >= smallest - 1e-12:
+            return None
+        return (
+            f"A false-alarm rate of {false_alarms:.3g} needs {np.ceil(1 / false_alarms) - 1:.0f} "
+            f"calibration parts, there are {self.group_count}: a part is flagged above every "
+            f"calibration score, which promises at most {smallest:.3g}. Add good images or ask for "
+            "more."
+        )
+
     def threshold(self, false_alarms: float) -> float:
         """The score above which a part is called defective.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import platform
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -349,16 +348,8 @@ class Detector:
         return self._fitted
 
     def _warn_of_promise(self) -> None:
-        smallest = self.calibration.smallest_rate()
-        if self.false_alarms < smallest - 1e-12:
-            warnings.warn(
-                f"A false-alarm rate of {self.false_alarms:.3g} needs "
-                f"{math.ceil(1 / self.false_alarms) - 1} calibration parts, there are "
-                f"{self.calibration.group_count}: a part is flagged above every calibration score, "
-                f"which promises at most {smallest:.3g}. Add good images or ask for more.",
-                CalibrationWarning,
-                stacklevel=3,
-            )
+        if complaint := self.calibration.cannot_promise(self.false_alarms):
+            warnings.warn(complaint, CalibrationWarning, stacklevel=3)
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one file, by custom ``*.blemish``; an exported one as ``*.onnx``.
