@@ -52,12 +52,11 @@ class Plan:
         epochs: Times that every view is seen.
         batch: Views per step; the last batch of an epoch may be smaller.
         clip: Largest norm of the gradient of each optimiser; 0 = no limit.
-        schedule: How learning rates fall to zero: ``"constant"`` (not at all), ``"linear"``,
-            ``"cosine"``, ``"exponential"`` (by `decay` after each epoch) or ``"drop"`` (by
-            `decay` after the share `drop_at` of all steps).
+        schedule: How learning rates fall: not at all (``"constant"``), to zero (``"linear"``,
+            ``"cosine"``), or by `decay` (``"exponential"``: each epoch, ``"drop"``: once).
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
-        decay: Factor in (0, 1] of ``"exponential"`` and ``"drop"``.
-        drop_at: Share in [0, 1] of ``"drop"``.
+        decay: Factor in (0, 1].
+        drop_at: Share in [0, 1] of all steps after which ``"drop"`` drops.
     """
 
     epochs: int

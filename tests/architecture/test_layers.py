@@ -20,7 +20,7 @@ LAYERS = [
     {"resampling"},
     {"preprocess", "preparation"},
     {"augmentation", "samples"},
-    {"adaptive_blur", "defect_pool", "maps", "losses", "memory", "memory_graph"},
+    {"adaptive_blur", "defect_pool", "light", "mixing", "maps", "losses", "memory", "memory_graph"},
     {"backbones", "nets", "checkpoints", "devices"},
     {"training"},
     {"synthesis"},

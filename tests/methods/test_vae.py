@@ -15,10 +15,9 @@ from blemish.methods.vae import (
     VAEOptions,
     _glow,
     _hold_out,
-    _mean_image,
-    _mixed,
     _squared_error,
 )
+from blemish.mixing import mean_view, mix_views
 from blemish.preprocess import Geometry
 from blemish.run import Run
 from helpers import drawn_samples
@@ -292,22 +291,22 @@ def test_what_is_not_valid_does_not_leak_into_its_surroundings():
 def test_the_mean_image_and_its_spread_count_valid_pixels_only():
     samples = drawn_samples(5)
     stack = np.concatenate([b.x for b in samples.batches(2)]).astype(float)
-    mean, spread = _mean_image(samples)
-    np.testing.assert_allclose(mean.permute(1, 2, 0), stack.mean(axis=0), atol=1e-6)
+    mean, spread = mean_view(samples, 4)
+    np.testing.assert_allclose(mean, stack.mean(axis=0), atol=1e-6)
     assert spread == pytest.approx(np.sqrt(stack.var(axis=0).mean()), rel=1e-4)
 
 
 def test_mixtures_lie_between_two_views_and_leave_padding_alone():
     batch = next(drawn_samples(4).batches(4))
     batch.valid[1:, :3] = False
-    mixed = _mixed(batch, np.random.default_rng(0))
+    mixed = mix_views(batch, np.random.default_rng(0))
     assert mixed.x.dtype == np.float32
     assert not np.array_equal(mixed.x, batch.x)
     assert (mixed.x <= batch.x.max(axis=0) + 1e-6).all()
     assert (mixed.x >= batch.x.min(axis=0) - 1e-6).all()
     assert np.array_equal(mixed.x[1:, :3], batch.x[1:, :3])
     one = next(drawn_samples(1).batches(1))
-    np.testing.assert_allclose(_mixed(one, np.random.default_rng(0)).x, one.x, atol=1e-6)
+    np.testing.assert_allclose(mix_views(one, np.random.default_rng(0)).x, one.x, atol=1e-6)
 
 
 def test_a_plain_network_without_mean_image_and_mixtures_learns_too():

@@ -18,7 +18,7 @@ on one scale for all images.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,14 @@ from blemish.datasets.splits import rank_groups
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError, OptionError
 from blemish.graphs import Graph
+from blemish.light import add_without_light, without_light
 from blemish.maps import Post
 from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
+from blemish.mixing import mean_view, mix_views
 from blemish.nets.conv_vae import ConvVAE
 from blemish.network_graph import add_network
 from blemish.options import option, to_json
-from blemish.samples import Batch, Samples
+from blemish.samples import Samples
 from blemish.training import Learner, Moment, Plan, Tensors, train
 from blemish.types import Pixels
 
@@ -180,11 +182,12 @@ class VAE(Method):
         run.say(f"vae: {count:,} parameters, about {16 * count / 1e9:.2g} GB to train them.")
         trained_on, held_out = _hold_out(samples, run.seed)
         if o.centre:
-            network.centre_on(*_mean_image(trained_on))
+            mean, spread = mean_view(trained_on, BATCH)
+            network.centre_on(torch.from_numpy(mean).permute(2, 0, 1), spread)
         identity = {"method": "vae", "options": to_json(o)}
         learner = Learner({"vae": network}, {"vae": optimiser}, self._step, identity)
         plan = Plan(o.epochs, o.train_batch, o.clip, o.schedule)
-        train(learner, trained_on, plan, run, _mixed if o.mix else None)
+        train(learner, trained_on, plan, run, mix_views if o.mix else None)
         self.network_ = network
         self.active_units_ = self._count_active(samples)
         run.say(f"vae: {self.active_units_} of {o.latent} latent units are active.")
@@ -211,6 +214,9 @@ class VAE(Method):
         drawer = _Drawer(self.network_, self._noise()).eval()
         (drawn,) = add_network(graph, drawer, planes, (3, *size))
         difference = graph.add("Sub", x, graph.add("Transpose", drawn, perm=[0, 2, 3, 1]))
+        difference = graph.add("Where", inside, difference, graph.floats(0))
+        if self.options.local:
+            difference = add_without_light(graph, difference, valid, self.options.local, size)
         squared = graph.add("Mul", difference, difference)
         errors = graph.add("ReduceMean", squared, graph.integers(3), keepdims=0)
         errors = graph.add("Where", valid, errors, graph.floats(0))
@@ -369,33 +375,6 @@ def _tensor(view: Pixels, valid: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(filled).permute(2, 0, 1)[None]
 
 
-def _mean_image(samples: Samples) -> tuple[Tensor, float]:
-    """Mean (3, H, W) of the valid pixels of good views, and the root mean square around it."""
-    total, squares, count = 0.0, 0.0, 0.0
-    for batch in samples.batches(BATCH):
-        valid = batch.valid[..., None].astype(np.float64)
-        total, count = total + (batch.x * valid).sum(axis=0), count + valid.sum(axis=0)
-        squares = squares + (np.square(batch.x) * valid).sum(axis=0)
-    seen = np.maximum(count, 1)
-    mean = np.where(count > 0, total / seen, 0.5)
-    variance = np.where(count > 0, squares / seen - np.square(mean), 0)
-    spread = np.sqrt(max(float((variance * count).sum() / max(3 * np.sum(count), 1)), 0))
-    return torch.from_numpy(mean.astype(np.float32)).permute(2, 0, 1), float(spread)
-
-
-def _mixed(batch: Batch, generator: np.random.Generator) -> Batch:
-    """Mix every view with another one of the batch.
-
-    Light, shade and small shifts add up nearly linearly, so that mixtures are good parts too; a
-    hundred photos show few of their combinations.
-    """
-    other = generator.permutation(len(batch.x))
-    share = generator.random((len(batch.x), 1, 1, 1), np.float32)
-    both = (batch.valid & batch.valid[other])[..., None]
-    mixed = share * batch.x + (1 - share) * batch.x[other]
-    return replace(batch, x=np.where(both, mixed, batch.x))
-
-
 def _squared_error(
     x: Pixels, drawn: Pixels, valid: NDArray[np.bool_], local: float
 ) -> NDArray[np.float32]:
@@ -405,10 +384,7 @@ def _squared_error(
     """
     found = (x - drawn) * valid[..., None]
     if local:
-        sigmas = (0, local, local, 0)
-        around = ndimage.gaussian_filter(found, sigmas, mode="nearest")
-        weight = ndimage.gaussian_filter(valid.astype(np.float32), sigmas[:3], mode="nearest")
-        found = found - around / np.maximum(weight, 1e-6)[..., None]
+        found = without_light(found, valid, local)
     return np.where(valid, np.square(found).mean(axis=3), 0).astype(np.float32)
 
 
