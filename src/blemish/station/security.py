@@ -83,6 +83,9 @@ class Guard:
             if "text/html" in headers.get("accept", "") and scope["method"] == "GET":
                 return RedirectResponse("/signin", 303)
             return refused(401, "Send the station's token: Authorization: Bearer TOKEN.")
+        # PostgreSQL stores no NUL, so that nothing can be called so.
+        if "\x00" in path or b"%00" in scope.get("query_string", b""):
+            return refused(404, "No name has a NUL character.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.limit:
             return refused(413, self._too_large_text())

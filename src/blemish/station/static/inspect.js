@@ -90,7 +90,10 @@ if (box) {
 
 function setUpCamera() {
   const video = find("#camera-box video");
+  // Before the first frame there is nothing to take.
+  find("#shoot").disabled = true;
   const stop = () => {
+    find("#shoot").disabled = true;
     for (const track of video.srcObject?.getTracks() ?? []) track.stop();
     find("#camera-box").hidden = true;
   };
@@ -99,6 +102,7 @@ function setUpCamera() {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 4096 } } });
     find("#camera-box").hidden = false;
     await video.play();
+    find("#shoot").disabled = false;
   }));
   find("#camera-off").addEventListener("click", stop);
   find("#shoot").addEventListener("click", trying(async () => {
