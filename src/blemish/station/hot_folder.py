@@ -7,12 +7,12 @@ A part watches ``<data folder>/incoming/<key of the part>``. An inspected image 
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 from sqlalchemy import select
 
 import blemish
+from blemish.station.background import Background
 from blemish.station.context import Context
 from blemish.station.inspecting import Inspector
 from blemish.station.tables import Part
@@ -21,7 +21,7 @@ POLL_SECONDS = 1.0
 INCOMING = "incoming"
 
 
-class HotFolders:
+class HotFolders(Background):
     """A thread that looks into the folders of all trained parts once a second.
 
     Args:
@@ -30,20 +30,9 @@ class HotFolders:
     """
 
     def __init__(self, context: Context, inspector: Inspector):
-        self.context, self.inspector = context, inspector
+        super().__init__(context, "hot folders")
+        self.inspector = inspector
         self._sizes: dict[Path, int] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="hot folders", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the image at work."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def _loop(self) -> None:
         while not self._stop.wait(POLL_SECONDS):

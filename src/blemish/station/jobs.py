@@ -9,12 +9,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from typing import IO
 
 from sqlalchemy import select, update
 
+from blemish.station.background import Background
 from blemish.station.context import Context, MissingError
 from blemish.station.tables import Job, now
 
@@ -23,17 +23,19 @@ GRACE_SECONDS = 5.0  # a cancelled job may finish its step
 MOST_ATTEMPTS = 3
 
 
-class JobRunner:
+class JobRunner(Background):
     """A thread that runs queued jobs, oldest first.
+
+    When it stops, the job at work is stopped too, and queued again at the next start.
 
     Args:
         context: The station.
     """
 
+    patience = GRACE_SECONDS + 5
+
     def __init__(self, context: Context):
-        self.context = context
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
+        super().__init__(context, "jobs")
 
     def start(self) -> None:
         """Queue again what a crash or a restart interrupted, then begin."""
@@ -47,13 +49,7 @@ class JobRunner:
                 else:
                     job.state = "queued"
                     job.message = "Interrupted when the station stopped; it starts again."
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop the thread and the job at work, which is queued again at the next start."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=GRACE_SECONDS + 5)
+        super().start()
 
     def _loop(self) -> None:
         while not self._stop.wait(POLL_SECONDS):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.orm import Session, aliased
 
+from blemish.station.background import Background
 from blemish.station.context import Context
 from blemish.station.tables import Blob, Inspection, Part, PartImage, Review, now
 
@@ -107,7 +107,7 @@ def _still_needed(session: Session, shas: set[str], going: set[str]) -> set[str]
     return {sha for sha in needed if sha}
 
 
-class Janitor:
+class Janitor(Background):
     """A thread that cleans once an hour.
 
     Args:
@@ -115,21 +115,13 @@ class Janitor:
     """
 
     def __init__(self, context: Context):
-        self.context = context
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="janitor", daemon=True)
+        super().__init__(context, "janitor")
 
     def start(self) -> None:
         """Begin, where there is a limit."""
         settings = self.context.settings
         if settings.keep_days is not None or settings.keep_gb is not None:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End after the present round."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+            super().start()
 
     def _loop(self) -> None:
         settings = self.context.settings
