@@ -9,7 +9,7 @@ from blemish.detector import Detector
 from blemish.errors import ImageError, MissingExtraError, OptionError
 from blemish.images import write_png
 from blemish.inspection import Inspection, Journal, identity
-from blemish.result_files import RESULT_COLUMNS, flat, whole_file
+from blemish.result_files import RESULT_COLUMNS, flat, line_of, whole_file
 from drawn import draw_defective, draw_good
 
 
@@ -162,3 +162,10 @@ def test_parquet_without_its_extra_is_one_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"blemish\[tables\]"):
         whole_file([ROW], "parquet")
+
+
+def test_a_file_name_that_begins_like_a_formula_is_not_run_by_a_spreadsheet():
+    row = {**ROW, "image": '=cmd|"/C calc"!A0.png', "score": -1.5}
+    cells = next(csv.reader([line_of(row, "csv")]))
+    assert cells[0] == '\'=cmd|"/C calc"!A0.png'
+    assert "-1.5" in cells, "numbers stay numbers"

@@ -42,6 +42,7 @@ _PUBLIC = {
     "examine": "blemish.doctor",
     "identity": "blemish.inspection",
     "line_of": "blemish.result_files",
+    "safe_text": "blemish.result_files",
     "watch": "blemish.hot_folder",
     "evaluate": "blemish.evaluation",
     "export_onnx": "blemish.exporting.export",

@@ -45,6 +45,7 @@ from blemish.reporting.results import write_categories as write_categories
 from blemish.reporting.results import write_results as write_results
 from blemish.result_files import RESULT_COLUMNS as RESULT_COLUMNS
 from blemish.result_files import line_of as line_of
+from blemish.result_files import safe_text as safe_text
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
 from blemish.speed import measure_speed as measure_speed

@@ -26,6 +26,17 @@ RESULT_COLUMNS = {
     "error": str,
 }
 Row = Mapping[str, Any]
+# A spreadsheet takes a cell that begins with one of these for a formula, and runs it.
+_FORMULA = set("=+-@\t\r\n＝＋－＠")
+
+
+def safe_text(text: str) -> str:
+    """Write a text so that a spreadsheet shows it and never runs it.
+
+    What begins like a formula (``= + - @``, tab, line break, and the wide forms of these, also
+    after spaces) gets an apostrophe in front.
+    """
+    return "'" + text if text.lstrip(" ")[:1] in _FORMULA and text.strip(" ") else text
 
 
 def flat(row: Row) -> dict[str, Any]:
@@ -61,7 +72,8 @@ def whole_file(rows: Sequence[Row], form: str) -> bytes | str:
 
 def _csv_line(values: Sequence[Any]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(["" if v is None else v for v in values])
+    cells = [safe_text(v) if isinstance(v, str) else v for v in values]  # None becomes empty
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()
 
 

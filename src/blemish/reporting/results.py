@@ -13,10 +13,9 @@ from typing import Any
 from blemish.evaluation import Evaluation
 from blemish.files import write_atomically
 from blemish.metrics.figure import Figure
+from blemish.result_files import safe_text
 
 EVALUATION_SCHEMA = "blemish.evaluation/1"
-# A spreadsheet takes a cell that begins with one of these for a formula, and runs it.
-_FORMULA = set("=+-@\t\r\n＝＋－＠")
 _FIGURE_COLUMNS = (
     "name",
     "label",
@@ -130,8 +129,7 @@ def safe_cell(value: object) -> str:
     """Write one value so that a spreadsheet shows it and never runs it.
 
     Numbers are written in full (shortest text that reads back the same) and stay numbers, negative
-    ones too. Text that begins like a formula (``= + - @``, tab, line break, and the wide forms of
-    these, also after spaces) gets an apostrophe in front.
+    ones too; for text see :func:`blemish.result_files.safe_text`.
     """
     if value is None:
         return ""
@@ -141,8 +139,7 @@ def safe_cell(value: object) -> str:
         return repr(int(value))
     if isinstance(value, float):
         return repr(float(value))  # NumPy's own floats would write their type
-    text = str(value)
-    return "'" + text if text.lstrip(" ")[:1] in _FORMULA and text.strip(" ") else text
+    return safe_text(str(value))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

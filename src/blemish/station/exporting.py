@@ -67,7 +67,9 @@ def to_csv(session: Session, part: Part) -> str:
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     for row in rows(session, part):
-        writer.writerow({k: _harmless(v) if isinstance(v, str) else v for k, v in row.items()})
+        writer.writerow(
+            {k: blemish.safe_text(v) if isinstance(v, str) else v for k, v in row.items()}
+        )
     return text.getvalue()
 
 
@@ -114,7 +116,3 @@ def folder_name(kind: str) -> str:
     """A kind of defect as a folder name that is safe on every system, and never ``good``."""
     safe = re.sub(r"[^a-z0-9]+", "_", kind.lower()).strip("_")[:40]
     return f"defect_{safe}" if safe in ("", "good", "ok", "normal", "con", "nul", "aux") else safe
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
