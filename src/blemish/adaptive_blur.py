@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from blemish.maps import filter_inside
 from blemish.types import Map, Mask
 
 Rule = Literal["runs", "least_run", "boxes", "none"]
@@ -126,11 +127,7 @@ def blur(anomaly_map: Map, radius: int, valid: Mask | None = None) -> Map:
     """
     if radius < 1:
         return anomaly_map
-    filtered = _gaussian(anomaly_map, radius)
-    if valid is None or valid.all():
-        return filtered
-    weight = _gaussian(valid.astype(np.float32), radius)
-    return np.where(valid, filtered / np.maximum(weight, 1e-6), 0).astype(np.float32)
+    return filter_inside(anomaly_map, valid, lambda values: _gaussian(values, radius))
 
 
 def _gaussian(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:

@@ -224,9 +224,9 @@ class CalibrationBuilder:
         values.sort()  # in place: the map may be large
         self._quantiles.append(values[ranks].astype(np.float32))
         self._areas.append(values.size)
-        lowest = float(values.min())
-        shown = anomaly_map if valid is None else np.where(valid, anomaly_map, lowest)
-        self._cells.append(_largest_in_cells(shown))
+        if valid is not None and values.size < valid.size:
+            anomaly_map = np.where(valid, anomaly_map, values[0])
+        self._cells.append(_largest_in_cells(anomaly_map))
 
     def build(self) -> Calibration:
         """The calibration of all images that were added."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.errors import MissingExtraError, TrainingError
-from blemish.model_file import ModelFile, read_model_file, write_model_file
+from blemish.model_file import ModelFile, part, read_model_file, write_model_file
 
 try:
     import torch
@@ -163,14 +163,8 @@ def unpack(
 ) -> None:
     """Put the weights and optimiser states of a checkpoint back."""
     for name, network in networks.items():
-        prefix = f"network/{name}/"
-        network.load_state_dict(
-            {
-                key.removeprefix(prefix): torch.from_numpy(np.array(array))
-                for key, array in state.arrays.items()
-                if key.startswith(prefix)
-            }
-        )
+        own = part(state.arrays, f"network/{name}/")
+        network.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in own.items()})
     for name, optimiser in optimisers.items():
         _restore_optimiser(optimiser, f"optimiser/{name}/", {**state.arrays, **state.scalars})
 

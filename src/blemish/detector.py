@@ -71,8 +71,9 @@ class Detector:
         own, rest = split_options(values)
         self.settings = options.build(Settings, own, "the detector")
         known = {*options.names(Settings), *options.names(self._method_class.Options)}
-        for name in (name for name in rest if name not in known):
-            raise UnknownNameError(f"option of {method}", name, known)
+        for name in rest:
+            if name not in known:
+                raise UnknownNameError(f"option of {method}", name, known)
         self.options = options.build(self._method_class.Options, rest, f"method {method}")
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms

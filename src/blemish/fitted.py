@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blemish.calibration import Calibration, CalibrationBuilder
 from blemish.datasets.base import DataSet, Record, image_digest
 from blemish.maps import Post
 from blemish.methods.base import Method, Run
-from blemish.model_file import ModelFile
+from blemish.model_file import ModelFile, part
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
 from blemish.types import Image
@@ -66,13 +65,13 @@ class Fitted:
     def from_file(cls, content: ModelFile, method: Method, batch_size: int) -> Fitted:
         """Read back what :meth:`to_file` gave into a fresh method object."""
         header, roi = content.header, content.arrays.get("roi")
-        method.restore(header["state"], _part(content, "method."))
+        method.restore(header["state"], part(content.arrays, "method."))
         geometry = Geometry.from_json(
             header["geometry"], None if roi is None else np.asarray(roi, bool)
         )
         return cls(
             Pipeline(geometry, method, Post.from_json(header["post"]), batch_size),
-            Calibration(**_part(content, "calibration.")),
+            Calibration(**part(content.arrays, "calibration.")),
             tuple(header["learned"]),
             tuple(header["calibrated"]),
             header["data"],
@@ -107,7 +106,3 @@ def recorded_paths(folds: Sequence[DataSet], digests: Sequence[str]) -> Paths:
     ]
     count = min(RECORDED, len(known))
     return tuple(known[i * len(known) // count] for i in range(count))
-
-
-def _part(content: ModelFile, prefix: str) -> dict[str, NDArray[Any]]:
-    return {k.removeprefix(prefix): v for k, v in content.arrays.items() if k.startswith(prefix)}

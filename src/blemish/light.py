@@ -8,6 +8,7 @@ from onnx import TensorProto
 from scipy import ndimage
 
 from blemish.graphs import Graph
+from blemish.maps import Post, smooth_axis
 
 LEAST = 1e-6  # weight of the surroundings below which there are none
 
@@ -36,19 +37,11 @@ def add_without_light(
 ) -> str:
     """Write :func:`without_light` into a graph, for views of `size` (H, W)."""
     # A Gaussian with held edges is one small matrix per axis.
-    rows, columns = (
-        ndimage.gaussian_filter1d(np.eye(n), sigma, axis=0, mode="nearest").astype(np.float32)
-        for n in size
-    )
-    left, right = graph.floats(rows), graph.floats(columns.T)
-
-    def blur(planes: str) -> str:
-        return graph.add("MatMul", graph.add("MatMul", left, planes), right)
-
+    rows, columns = (smooth_axis(np.eye(n, dtype=np.float32), Post(blur=sigma)) for n in size)
     planes = graph.add("Transpose", found, perm=[0, 3, 1, 2])
     inside = graph.add(
         "Cast", graph.add("Unsqueeze", valid, graph.integers(1)), to=TensorProto.FLOAT
     )
-    weight = graph.add("Max", blur(inside), graph.floats(LEAST))
-    local = graph.add("Sub", planes, graph.add("Div", blur(planes), weight))
+    weight = graph.add("Max", graph.between(inside, rows, columns), graph.floats(LEAST))
+    local = graph.add("Sub", planes, graph.add("Div", graph.between(planes, rows, columns), weight))
     return graph.add("Transpose", local, perm=[0, 2, 3, 1])

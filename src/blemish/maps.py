@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -59,10 +60,24 @@ def smooth(anomaly_map: Map, valid: Mask | None, post: Post) -> Map:
     """
     if not post.blur and not post.boxes:
         return anomaly_map
-    filtered = _filter(anomaly_map, post)
+    return filter_inside(anomaly_map, valid, lambda values: _filter(values, post))
+
+
+def filter_inside(anomaly_map: Map, valid: Mask | None, mean: Callable[[Map], Map]) -> Map:
+    """Take weighted means of valid pixels only.
+
+    Args:
+        anomaly_map: (H, W) float32, 0 where not valid.
+        valid: (H, W) bool; None = everything.
+        mean: A linear filter of (H, W) that leaves a constant as it is.
+
+    Returns:
+        (H, W) float32, 0 where not valid.
+    """
+    filtered = mean(anomaly_map)
     if valid is None or valid.all():
         return filtered
-    weight = _filter(valid.astype(np.float32), post)
+    weight = mean(valid.astype(np.float32))
     return np.where(valid, filtered / np.maximum(weight, 1e-6), 0).astype(np.float32)
 
 

@@ -39,6 +39,11 @@ class ModelFile:
     arrays: Mapping[str, NDArray[np.generic]]
 
 
+def part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with `prefix`, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
 def write_model_file(path: str | Path, content: ModelFile) -> None:
     """Write a model file, read it again, and only then put it in place.
 

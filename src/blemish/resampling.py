@@ -29,8 +29,7 @@ def linear_matrix(n_in: int, n_out: int) -> NDArray[np.float32]:
 
     The same as ``align_corners=False`` in other libraries, without antialiasing.
     """
-    position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
-    return _interpolation(position, 0, n_in - 1, n_in)
+    return _interpolation(_centres(n_in, n_out), 0, n_in - 1, n_in)
 
 
 def resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -41,37 +40,43 @@ def resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArra
     if values.shape == shape:
         return np.ascontiguousarray(values)
     (top, bottom, down), (left, right, along) = (
-        _neighbours(n, m) for n, m in zip(values.shape, shape, strict=True)
+        _between(_centres(n, m), 0, n - 1) for n, m in zip(values.shape, shape, strict=True)
     )
-    resized = np.empty(shape, np.float32)
+    resized, across = np.empty(shape, np.float32), along.astype(np.float32)
     for first in range(0, shape[0], STRIP):
         rows = slice(first, first + STRIP)
-        share = down[rows, None]
+        share = down[rows, None].astype(np.float32)
         strip = values[top[rows]] * (1 - share) + values[bottom[rows]] * share
-        resized[rows] = strip[:, left] * (1 - along) + strip[:, right] * along
+        resized[rows] = strip[:, left] * (1 - across) + strip[:, right] * across
     return resized
 
 
-def _neighbours(
-    n_in: int, n_out: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Of every output: the input before, the one after, and the share of the latter."""
-    position = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
-    before = np.minimum(position.astype(np.intp), max(0, n_in - 2))
-    return before, np.minimum(before + 1, n_in - 1), (position - before).astype(np.float32)
+def _centres(n_in: int, n_out: int) -> NDArray[np.float64]:
+    """Where the centres of `n_out` pixels lie among those of `n_in`."""
+    return np.asarray((np.arange(n_out) + 0.5) * n_in / n_out - 0.5)
+
+
+def _between(
+    position: NDArray[np.floating[Any]], first: int, last: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.floating[Any]]]:
+    """The input before each position, the one after, and the share of the latter.
+
+    Only the inputs first … last count; beyond them they are held.
+    """
+    position = np.clip(position, first, last)
+    before = np.minimum(position.astype(np.intp), max(first, last - 1))
+    return before, np.minimum(before + 1, last), position - before
 
 
 def _interpolation(
     position: NDArray[np.floating[Any]], first: int, last: int, n_in: int
 ) -> NDArray[np.float32]:
     """Interpolate at `position` between the inputs first … last, held beyond them."""
-    position = np.clip(position, first, last)
-    low = np.minimum(position.astype(int), max(first, last - 1))
-    share = position - low
+    before, after, share = _between(position, first, last)
     matrix = np.zeros((len(position), n_in), np.float32)
     index = np.arange(len(position))
-    matrix[index, low] = 1 - share
-    matrix[index, np.minimum(low + 1, last)] += share
+    matrix[index, before] = 1 - share
+    matrix[index, after] += share
     matrix.setflags(write=False)
     return matrix
 

@@ -57,7 +57,7 @@ class Batch:
     defective: NDArray[np.bool_]
     keys: tuple[str, ...]
     digests: tuple[str, ...]
-    numbers: tuple[int, ...] = ()
+    numbers: tuple[int, ...]
 
 
 @dataclass

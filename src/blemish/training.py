@@ -292,7 +292,7 @@ def _batches(
             valid=fabric.to_device(_plane(batch.valid)),
             mask=fabric.to_device(_plane(batch.mask)),
             defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
-            places=tuple(zip(batch.keys, batch.numbers, strict=False)),
+            places=tuple(zip(batch.keys, batch.numbers, strict=True)),
         )
 
 

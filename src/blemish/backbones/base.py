@@ -15,6 +15,12 @@ Arrays = Mapping[str, NDArray[np.generic]]
 Features = NDArray[np.float32]  # (B, h, w, C)
 
 
+def to_half(features: Features) -> NDArray[np.float16]:
+    """Features in half precision; beyond its range there is nothing to tell apart."""
+    limit = np.finfo(np.float16).max
+    return np.clip(features, -limit, limit).astype(np.float16)
+
+
 class Backbone(Protocol):
     """One open backbone.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Features
+from blemish.backbones.base import Features, to_half
 from blemish.types import Pixels
 
 Place = tuple[str, int]  # key of the image, number of the view; below 0: it never comes again
@@ -41,8 +41,7 @@ class FeatureBank:
 
     def _one(self, place: Place, view: Pixels) -> NDArray[np.float16]:
         if place not in self._kept:
-            # Beyond the range of half precision there is nothing to tell apart.
-            features = np.asarray(self._encode(view[None])[0].clip(-65504, 65504), np.float16)
+            features = to_half(self._encode(view[None])[0])
             if place[1] < 0 or features.nbytes > self._left:
                 return features
             self._left -= features.nbytes

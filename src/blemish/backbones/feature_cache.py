@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Backbone, Features
+from blemish.backbones.base import Backbone, Features, to_half
 from blemish.errors import BudgetError, OptionError
 from blemish.files import write_atomically
 from blemish.graphs import Graph
@@ -44,7 +44,6 @@ HEADER = struct.Struct("<8sII")  # magic, CRC-32 of the values, zero
 MAGIC = b"blemishF"
 LIBRARIES = ("onnxruntime", "timm", "torch")  # that the features may depend on
 ABANDONED = 3600  # seconds after which a temporary file belongs to a process that was killed
-LARGEST = 65504  # of float16
 
 Half = NDArray[np.float16]
 
@@ -145,7 +144,7 @@ class FeatureCache:
         if missing:
             computed = self._backbone(x[missing])
             for row, i in enumerate(missing):
-                maps = tuple(_to_half(m[row]) for m in computed)
+                maps = tuple(to_half(m[row]) for m in computed)
                 self._write(paths[i], maps)
                 # Deleted already by someone else: then these are as good.
                 found[i] = _read(paths[i], shapes) or maps
@@ -269,10 +268,6 @@ def _versions() -> dict[str, str]:
 
 def _view_key(view: Pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(view).data).hexdigest()[:40]
-
-
-def _to_half(values: NDArray[np.float32]) -> Half:
-    return np.clip(values, -LARGEST, LARGEST).astype(np.float16)
 
 
 def _read(path: Path, shapes: list[tuple[int, int, int]]) -> tuple[Half, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blemish.backbones.base import Features
 from blemish.graphs import Graph
@@ -62,6 +63,17 @@ def add_join(graph: Graph, maps: list[str], grids: list[tuple[int, int]]) -> str
         matrices = linear_matrix(height, rows), linear_matrix(width, columns)
         resized.append(graph.between(tensor, *matrices))
     return resized[0] if len(resized) == 1 else graph.add("Concat", *resized, axis=1)
+
+
+def channel_scale(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What each channel is multiplied by, so that all vary alike over good patches.
+
+    Args:
+        deviation: (C,) over good patches.
+    """
+    # A channel that never varies says nothing of good parts, and any change there is news.
+    floor = max(float(deviation.max()) * 1e-3, 1e-4)
+    return np.asarray(1 / np.maximum(deviation, floor), np.float32)
 
 
 def _resize(features: Features, rows: int, columns: int) -> Features:

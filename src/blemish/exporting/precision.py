@@ -27,7 +27,11 @@ def store_halves(model: ModelProto) -> ModelProto:
     kept, casts = [], []
     for tensor in smaller.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALL or np.abs(values).max() > 65504:
+        if (
+            values.dtype != np.float32
+            or values.size < SMALL
+            or np.abs(values).max() > np.finfo(np.float16).max
+        ):
             kept.append(tensor)
             continue
         name = f"{tensor.name}_half"

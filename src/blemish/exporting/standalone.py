@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from blemish.exporting.resizing import add_resize
 from blemish.graphs import Graph
-from blemish.maps import Post
+from blemish.maps import Post, smooth_axis
 from blemish.pipeline import Pipeline
 from blemish.preprocess import OUTSIDE, Blender, Geometry, Layout, cell_valid
 from blemish.resampling import blend_matrices, linear_matrix
@@ -143,7 +143,7 @@ def _add_smooth(
     """The filters of `post`; see :func:`blemish.maps.smooth`."""
     if not post.blur and not post.boxes:
         return values
-    down, along = (_filter_matrix(n, post) for n in shape)
+    down, along = (smooth_axis(np.eye(n, dtype=np.float32), post) for n in shape)
     filtered = graph.between(values, down, along)
     if valid is None or valid.all():
         return filtered
@@ -177,16 +177,6 @@ def _placed(matrix: Floats, first: int, length: int) -> Floats:
     placed = np.zeros((length, matrix.shape[1]), np.float32)
     placed[first : first + len(matrix)] = matrix
     return placed
-
-
-def _filter_matrix(n: int, post: Post) -> Floats:
-    """(n, n): what the filters do along one axis, seen from single pixels."""
-    matrix = np.eye(n)
-    if post.blur:
-        matrix = ndimage.gaussian_filter1d(matrix, post.blur, axis=0, mode="nearest")
-    for width in post.boxes:
-        matrix = ndimage.uniform_filter1d(matrix, width, axis=0, mode="constant")
-    return matrix.astype(np.float32)
 
 
 def _box_matrix(n: int, width: int, mode: str) -> Floats:

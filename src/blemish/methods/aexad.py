@@ -36,6 +36,7 @@ from blemish.defect_pool import DefectPool, add_noise, make_pool
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError, OptionError
 from blemish.methods.base import Method, Output, Run, State
+from blemish.model_file import part
 from blemish.nets.two_branch import (
     HEADS,
     STRIDE,
@@ -283,7 +284,7 @@ class AEXAD(Method):
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` gave."""
-        own = _part(arrays, "encoder.")
+        own = part(arrays, "encoder.")
         with torch.random.fork_rng(devices=[]):
             if self._arrays:
                 self.backbone_ = restore_backbone(header["encoder"], own)
@@ -293,7 +294,7 @@ class AEXAD(Method):
                 _load(self.encoder_, own)
                 channels = self.encoder_.channels
             self.drawer_ = self._make_drawer(channels, 0.5)
-        _load(self.drawer_, _part(arrays, "drawer."))
+        _load(self.drawer_, part(arrays, "drawer."))
 
     def _open(self) -> int:
         """Open the encoder; returns the channels of its features."""
@@ -387,10 +388,6 @@ class AEXAD(Method):
             run.say("A colour is drawn as 0 everywhere: fit again with head=softplus.")
         if self.options.head == "sigmoid" and self.options.target == "value":
             run.say("head=sigmoid cannot reach target_value: bright defects become invisible.")
-
-
-def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _load(network: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Backbone, Features
+from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.feature_bank import FeatureBank
 from blemish.backbones.feature_cache import cached
-from blemish.backbones.joining import join_grids
+from blemish.backbones.joining import channel_scale, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError
 from blemish.maps import Post
 from blemish.methods.base import Method, Output, Run, State
+from blemish.model_file import part
 from blemish.nets.feature_transformer import RECONSTRUCTORS, Size, make_reconstructor
 from blemish.options import option, to_json
 from blemish.preprocess import cell_valid
@@ -38,7 +39,6 @@ except ImportError as error:
     raise MissingExtraError("Reconstructing features", "train") from error
 
 SCALE_VIEWS = 64  # views that tell how much a channel varies
-LARGEST = 65504  # of half precision
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,13 @@ class ReconstructsFeatures(Method):
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` gave."""
-        self.backbone_ = restore_backbone(header["backbone"], _part(arrays, "backbone."))
+        self.backbone_ = restore_backbone(header["backbone"], part(arrays, "backbone."))
         self.grid_ = (int(header["grid"][0]), int(header["grid"][1]))
         self.mean_ = np.asarray(arrays["mean"], np.float32)
         self.scale_ = np.asarray(arrays["scale"], np.float32)
         with torch.random.fork_rng(devices=[]):
             self.network_ = make_reconstructor(self.options.reconstructor, self._size())
-        own = _part(arrays, "network.")
+        own = part(arrays, "network.")
         self.network_.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in own.items()})
         self.network_.eval()
 
@@ -212,8 +212,7 @@ class ReconstructsFeatures(Method):
 
     def _join(self, backbone: Backbone, x: Pixels) -> Features:
         """(B, H, W, 3) to (B, h, w, C) with the precision of float16, as the features kept are."""
-        joined = join_grids(backbone(x), self.grid_)
-        return joined.clip(-LARGEST, LARGEST).astype(np.float16).astype(np.float32)
+        return to_half(join_grids(backbone(x), self.grid_)).astype(np.float32)
 
     def _measure_scale(self, samples: Samples, backbone: Backbone) -> None:
         channels = sum(self.backbone_.channels)
@@ -227,10 +226,4 @@ class ReconstructsFeatures(Method):
             [self._join(backbone, samples.take([place]).x).reshape(-1, channels) for place in some]
         )
         self.mean_, deviation = values.mean(axis=0), values.std(axis=0)
-        # A channel that never varies says nothing of good parts, and any change there is news.
-        floor = max(float(deviation.max()) * 1e-3, 1e-4)
-        self.scale_ = np.asarray(1 / np.maximum(deviation, floor), np.float32)
-
-
-def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        self.scale_ = channel_scale(deviation)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Backbone, Features
+from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.feature_cache import FeatureCache, cached
 from blemish.backbones.joining import average_neighbourhood, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
@@ -35,6 +35,7 @@ from blemish.devices import find_device, has_bf16, seeded
 from blemish.errors import DataError, MissingExtraError, OptionError
 from blemish.maps import Post
 from blemish.methods.base import Method, Output, Run, State
+from blemish.model_file import part
 from blemish.nets.token_students import TokenStudents, both_directions
 from blemish.options import option, to_json
 from blemish.preprocess import cell_valid
@@ -202,22 +203,14 @@ class L2BT(Method):
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` gave."""
-        parts: dict[str, dict[str, NDArray[np.generic]]] = {
-            "backbone": {},
-            "students": {},
-            "channels": {},
-        }
-        for name, array in arrays.items():
-            owner, _, rest = name.partition(".")
-            parts[owner][rest] = array
-        self.backbone_ = restore_backbone(header["backbone"], parts["backbone"])
-        mean, scale = (parts["channels"].get(name) for name in ("mean", "scale"))
+        self.backbone_ = restore_backbone(header["backbone"], part(arrays, "backbone."))
+        mean, scale = arrays.get("channels.mean"), arrays.get("channels.scale")
         self.mean_ = None if mean is None else np.asarray(mean, np.float32)
         self.scale_ = None if scale is None else np.asarray(scale, np.float32)
         # On the meta device no weights are drawn only to be thrown away.
         with torch.device("meta"):
             students = self.make_students()
-        tensors = {k: torch.from_numpy(np.array(v)) for k, v in parts["students"].items()}
+        tensors = {k: torch.from_numpy(np.array(v)) for k, v in part(arrays, "students.").items()}
         students.load_state_dict(tensors, strict=True, assign=True)
         # Made on a GPU, it also runs where there is none; what was asked to stay on the CPU does.
         device = find_device("cpu" if header["device"] == "cpu" else "auto")
@@ -324,7 +317,7 @@ class L2BT(Method):
 
         def read(i: int) -> Vectors:
             joined = self._embed(compute(i))[0]
-            vectors = np.clip(joined[valid[i]], -65504, 65504).astype(np.float16)
+            vectors = to_half(joined[valid[i]])
             early = self._backbone.channels[0]
             return vectors[:, :early], vectors[:, early:]
 

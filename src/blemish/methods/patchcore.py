@@ -20,9 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Backbone, Features
+from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.feature_cache import cached
-from blemish.backbones.joining import add_average, add_join, average_neighbourhood, join_grids
+from blemish.backbones.joining import (
+    add_average,
+    add_join,
+    average_neighbourhood,
+    channel_scale,
+    join_grids,
+)
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
 from blemish.graphs import Graph
@@ -30,6 +36,7 @@ from blemish.maps import Post
 from blemish.memory import greedy_coreset, nearest, random_projection
 from blemish.memory_graph import add_nearest, add_weight
 from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
+from blemish.model_file import part
 from blemish.options import option
 from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Batch, Samples
@@ -178,9 +185,7 @@ class PatchCore(Method):
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back bank and backbone."""
-        prefix = "backbone."
-        weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        self.backbone_ = restore_backbone(header["backbone"], weights)
+        self.backbone_ = restore_backbone(header["backbone"], part(arrays, "backbone."))
         self.bank_ = np.asarray(arrays["bank"], np.float32)
         self.origins_ = np.asarray(arrays["origins"], np.int64)
         self.scale_ = np.asarray(arrays["scale"], np.float32) if "scale" in arrays else None
@@ -255,9 +260,7 @@ class PatchCore(Method):
             return None
         step = max(1, len(candidates.vectors) // 100_000)
         deviation = candidates.vectors[::step].astype(np.float32).std(axis=0)
-        # A channel that never varies says nothing of good parts, and any change there is news.
-        floor = max(float(deviation.max()) * 1e-3, 1e-4)
-        return np.asarray(1 / np.maximum(deviation, floor), np.float32)
+        return channel_scale(deviation)
 
     def _choose(
         self, candidates: _Candidates, count: int, start: NDArray[np.float32] | None, run: Run
@@ -318,7 +321,7 @@ class _Candidates:
                 patches = patches[np.sort(chosen)]
             patches = patches[: len(self.vectors) - self.filled]
             rows = slice(self.filled, self.filled + len(patches))
-            self.vectors[rows] = np.clip(patches, -65504, 65504)
+            self.vectors[rows] = to_half(patches)
             self.origins[rows] = len(self.digests) - 1
             self.filled += len(patches)
 

@@ -34,6 +34,7 @@ from blemish.light import add_without_light, without_light
 from blemish.maps import Post
 from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
 from blemish.mixing import mean_view, mix_views
+from blemish.model_file import part
 from blemish.nets.conv_vae import ConvVAE
 from blemish.network_graph import add_network
 from blemish.options import option, to_json
@@ -236,7 +237,7 @@ class VAE(Method):
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` gave."""
-        o, prefix = self.options, "network."
+        o = self.options
         self.size_ = (int(header["size"][0]), int(header["size"][1]))
         self.ceiling_ = float(header["ceiling"])
         self.active_units_ = int(header["active_units"])
@@ -244,11 +245,8 @@ class VAE(Method):
         # On the meta device no weights are drawn only to be thrown away.
         with torch.device("meta"):
             network = ConvVAE(self.size_, o.channels, o.hidden, o.latent, o.centre)
-        weights = {
-            name.removeprefix(prefix): torch.from_numpy(np.array(array))
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        }
+        own = part(arrays, "network.")
+        weights = {name: torch.from_numpy(np.array(array)) for name, array in own.items()}
         network.load_state_dict(weights, strict=True, assign=True)
         self.network_ = network.to(memory_format=torch.channels_last).eval()
 
