@@ -211,6 +211,7 @@ def test_category_all_gives_a_model_and_a_result_for_each_and_their_mean(blemish
         (("fit", "patchcore", "--data", "C:\\nowhere", "-o", "{out}"), "nowhere"),
         (("predict", "{photos}/test/good/00.png", "{photos}"), "not a model file"),
         (("predict", "{model}", "{photos}", "--false-alarms", "often"), "is not a rate"),
+        (("predict", "{model}", "{empty}"), "There is no image in"),
         (("evaluate", "{model}", "--data", "{photos}", "--out", "{photos}/test/good/00.png"),
          "00.png"),
     ],

@@ -61,6 +61,10 @@ def judge(detector: blemish.Detector, request: Request) -> blemish.Tally:
         return _watch(inspection, request.watch)
     with progress_bar() as progress:
         tally = inspection.run(output.expand(request.images), progress)
+    if not (tally.judged + tally.errors + tally.before):
+        raise blemish.DataError(
+            f"There is no image in {', '.join(map(str, request.images))}; check the path."
+        )
     inspection.finish()
     if tally.judged + tally.errors > 1 or tally.before:
         print(tally.text(), file=sys.stderr)
