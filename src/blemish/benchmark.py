@@ -46,6 +46,8 @@ class Result:
         seeds: Seeds of the runs.
         seconds: Wall time by stage.
         notes: Sentences that a reader of the figures must know.
+        runs: Of each run the part (``groups``), truth (``defective``) and score (``scores``) of
+            every test image, and the ``threshold``: what paired comparisons and histograms need.
     """
 
     what: str
@@ -57,6 +59,7 @@ class Result:
     seeds: Sequence[int] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    runs: Sequence[Mapping[str, Any]] = ()
     peak_memory_mb: float | None = field(default_factory=lambda: peak_memory_mb())
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ class Result:
             "peak_memory_mb": self.peak_memory_mb,
             "notes": list(self.notes),
             "figures": self.figures,
+            **({"runs": list(self.runs)} if self.runs else {}),
         }
         check_result(content)
         return content
