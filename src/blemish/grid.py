@@ -231,7 +231,7 @@ def run_grid(
         The contents of the results files that are there now, in the order of the runs.
     """
     for done, run in enumerate(runs):
-        progress(run.label, done, len(runs))
+        progress(f"grid: {run.label}", done, len(runs))
         if find_result(run, folder) is None:
             try:
                 perform(run).write(folder)
