@@ -23,6 +23,8 @@ _PUBLIC = {
     "Progress": "blemish.run",
     "HotFolder": "blemish.hot_folder",
     "Inspection": "blemish.inspection",
+    "Bulk": "blemish.scale.bulk",
+    "inspect_in_bulk": "blemish.scale.bulk",
     "RESULT_COLUMNS": "blemish.result_files",
     "Record": "blemish.datasets.base",
     "Region": "blemish.types",
