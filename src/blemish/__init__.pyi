@@ -21,6 +21,13 @@ from blemish.explanation import explain as explain
 from blemish.exporting.export import Export as Export
 from blemish.exporting.export import export_onnx as export_onnx
 from blemish.files import write_atomically as write_atomically
+from blemish.grid import GridData as GridData
+from blemish.grid import GridRun as GridRun
+from blemish.grid import parse_grid as parse_grid
+from blemish.grid import plan_runs as plan_runs
+from blemish.grid import run_grid as run_grid
+from blemish.grid_table import Cell as Cell
+from blemish.grid_table import write_grid as write_grid
 from blemish.hot_folder import HotFolder as HotFolder
 from blemish.hot_folder import watch as watch
 from blemish.images import is_image_name as is_image_name

@@ -35,7 +35,7 @@ LAYERS = [
     {"comparison"},
     {"inspection"},
     {"benchmark", "doctor", "exporting", "hot_folder", "listing", "reporting"},
-    {"speed"},
+    {"speed", "grid", "grid_table"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli import output, predicting
+from blemish.cli import benchmarking, output, predicting
 from blemish.cli.progress import progress_bar
 
 app = typer.Typer(
@@ -363,19 +363,4 @@ def doctor(
     print(json.dumps(found, indent=2) if as_json else blemish.examination_text(found))
 
 
-@app.command("benchmark")
-def benchmark(
-    speed: Annotated[bool, typer.Option("--speed", help="Measure speed, memory and size.")] = False,
-    method: Annotated[
-        list[str] | None, typer.Option(help="Only this method; may be given again.")
-    ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results files.")] = Path(
-        "blemish-speed"
-    ),
-) -> None:
-    """Measure every exportable method on this machine, in every way it can run, one thread."""
-    if not speed:
-        raise blemish.OptionError("Say what to measure: --speed.")
-    with progress_bar() as progress:
-        print(blemish.measure_speed(out, method or (), progress))
-    print(f"\nResults files: {out.resolve()}")
+app.command("benchmark")(benchmarking.benchmark)
