@@ -27,6 +27,8 @@ _PUBLIC = {
     "GridRun": "blemish.grid",
     "HotFolder": "blemish.hot_folder",
     "Inspection": "blemish.inspection",
+    "Bulk": "blemish.scale.bulk",
+    "inspect_in_bulk": "blemish.scale.bulk",
     "RESULT_COLUMNS": "blemish.result_files",
     "Record": "blemish.datasets.base",
     "Region": "blemish.types",

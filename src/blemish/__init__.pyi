@@ -58,6 +58,8 @@ from blemish.result_files import line_of as line_of
 from blemish.result_files import safe_text as safe_text
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
+from blemish.scale.bulk import Bulk as Bulk
+from blemish.scale.bulk import inspect_in_bulk as inspect_in_bulk
 from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station
