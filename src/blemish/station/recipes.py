@@ -17,6 +17,9 @@ from blemish.station.tables import Part
 
 SMALL = "small"  # trains on a small computer; every method has this preset
 COMMON = ("tiny", SMALL)
+# Small networks work on small squares, in which a long part would be lost: the same number of
+# pixels in the shape of the part.
+SHAPED = {"image_size": "auto:256"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def challenger_recipe(part: Part, method: str | None) -> Recipe:
         return own_recipe(part)
     tried = blemish.Detector(str(method), SMALL)
     shared = {field.name for field in fields(tried.settings)}
-    options = {name: value for name, value in part.options.items() if name in shared}
+    given = {name: value for name, value in part.options.items() if name in shared}
+    options = {**SHAPED, **given}
     preset = part.preset if part.preset in COMMON else SMALL
     blemish.Detector(str(method), preset, **options)
     return Recipe(str(method), preset, options)
