@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from blemish.datasets.base import DataSet
 from blemish.datasets.splits import calibration_split, count_calibratable, cross_folds
+from blemish.datasets.synthetic import check_synthetic
 from blemish.errors import DataError, OptionError
 from blemish.methods.base import Method, Run
 from blemish.settings import Settings
@@ -34,6 +35,7 @@ def choose_folds(
         OptionError: Several devices with ``calibration="cross"``.
     """
     train = data.select("train")
+    check_synthetic(train)
     defective = train.select(defective=True)
     if method.supervision == "normal" and len(defective):
         raise DataError(
@@ -53,16 +55,26 @@ def choose_folds(
     else:
         folds = [calibration_split(train, settings.calibration_share, settings.seed)]
     # Defects are only ever learned from; methods for normals have none here.
-    return [
+    folds = [
         (replace(learn, records=(*learn.records, *defective.records)), held_out)
         for learn, held_out in folds
     ]
+    return (
+        leave_out(folds, train.origins, "generator of the synthetic images")
+        if train.origins
+        else folds
+    )
 
 
 def leave_out(
-    folds: list[tuple[DataSet, DataSet]], learned: Collection[str]
+    folds: list[tuple[DataSet, DataSet]], learned: Collection[str], learner: str
 ) -> list[tuple[DataSet, DataSet]]:
-    """Keep images from calibrating that an earlier detector learned from; by digest.
+    """Keep images from calibrating that something earlier learned from.
+
+    Args:
+        folds: From :func:`choose_folds`.
+        learned: Digests of these images.
+        learner: What learned from them, for messages.
 
     Raises:
         OptionError: Several folds: every part was learned from by one of them.
@@ -70,16 +82,17 @@ def leave_out(
     """
     if len(folds) > 1:
         raise OptionError(
-            "calibration=cross cannot go on from another detector, which has seen parts of every "
-            "fold; use calibration=split."
+            f"calibration=cross does not go with the {learner}: parts of every fold were learned from "
+            "already; use calibration=split."
         )
     ((learn, held_out),) = folds
     known = set(learned)
     rest = tuple(r for r in held_out if held_out.hashes[r.key] not in known)
     if not rest:
         raise DataError(
-            f"All {len(held_out)} calibration images were learned from by the detector to go on "
-            "from. Add good images that it has not seen, or fit anew."
+            f"All {len(held_out)} calibration images were learned from by the {learner}. "
+            "Use the seed and the calibration share of then, add good images that were not seen, "
+            "or go without."
         )
     return [(learn, replace(held_out, records=rest))]
 
@@ -90,4 +103,5 @@ def _is_cross(train: DataSet, settings: Settings, method: type[Method], run: Run
         raise OptionError("calibration=cross fits several times; use one device for it.")
     if how != "auto":
         return how == "cross"
-    return method.cheap_fits and run.devices == 1 and count_calibratable(train) < FEW_PARTS
+    several = method.cheap_fits and run.devices == 1 and not train.origins
+    return several and count_calibratable(train) < FEW_PARTS
