@@ -63,6 +63,8 @@ class Method:
         localises: Whether the map says where the defect is.
         exportable: Whether it can be written as an ONNX file.
         makes_defects: Whether it makes defects of its own where there are no marked ones.
+        augments: Whether it learns from changed views (``augmentation=``): it trains on views,
+            or asks for :meth:`Samples.changed_batches`.
         cheap_fits: Whether few images are learned so fast that calibration may fit several times.
         presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
         default_size: (height, width) of the working resolution, None = from the images.
@@ -73,6 +75,7 @@ class Method:
     localises: ClassVar[bool] = True
     exportable: ClassVar[bool] = False
     makes_defects: ClassVar[bool] = False
+    augments: ClassVar[bool] = False
     cheap_fits: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_size: ClassVar[tuple[int, int] | None] = None

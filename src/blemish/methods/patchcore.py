@@ -78,6 +78,7 @@ class PatchCore(Method):
 
     Options = PatchCoreOptions
     exportable = True
+    augments = True
     cheap_fits = True
     presets = {  # noqa: RUF012
         "tiny": {"coreset": 0.05, "bank_mb": 0.5},
@@ -213,27 +214,32 @@ class PatchCore(Method):
         candidates: _Candidates | None = None
         generator = np.random.default_rng(run.seed)
         backbone = cached(self._backbone, samples, run)
-        done = 0
+        done, shown = 0, len(samples) * samples.views_per_image * samples.passes
         started = time.perf_counter()
-        for batch in samples.batches(BATCH, keep=False):
+        changing = np.random.default_rng([run.seed, 1])
+        for batch in samples.changed_batches(BATCH, changing, keep=False):
             features = self._embed(batch.x, backbone)
             if candidates is None:
                 seconds = time.perf_counter() - started
-                candidates = self._plan(features, batch, len(samples), seconds, run)
+                candidates = self._plan(features, shown, seconds / len(batch.keys), run)
             candidates.add(features, batch, generator)
             done += len(batch.keys)
-            run.progress("features", min(done, len(samples)), len(samples))
+            run.progress("features", min(done, shown), shown)
         if candidates is None or not candidates.filled:
             raise DataError("No training image has a valid patch: check the region of interest.")
         candidates.trim(self._wanted(candidates.seen))
         return candidates
 
-    def _plan(
-        self, features: Features, batch: Batch, images: int, seconds: float, run: Run
-    ) -> _Candidates:
-        """Predict memory and time from the first batch, before anything large is made."""
+    def _plan(self, features: Features, views: int, seconds: float, run: Run) -> _Candidates:
+        """Predict memory and time from the first batch, before anything large is made.
+
+        Args:
+            features: Of the first batch.
+            views: Views in all.
+            seconds: Time per view.
+            run: Is told.
+        """
         channels = features.shape[3]
-        views = -(-images * len(batch.keys) // len(set(batch.keys)))
         patches = views * features.shape[1] * features.shape[2]
         each = 2 * channels + 4 * min(channels, PROJECTED)
         room = int(self.options.memory_mb * 1e6 // each)
@@ -247,7 +253,7 @@ class PatchCore(Method):
         run.say(
             f"PatchCore: {patches:,} patches with {channels} channels; {kept:,} candidates "
             f"({kept * each / 1e6:.0f} MB), bank {bank:,} ({bank * channels * 4 / 1e6:.1f} MB); "
-            f"about {seconds * images / len(batch.keys):.0f} s for features and "
+            f"about {seconds * views:.0f} s for features and "
             f"{2e-11 * kept * bank * min(channels, PROJECTED):.0f} s for the coreset."
         )
         return _Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
@@ -307,13 +313,12 @@ class _Candidates:
 
     def __post_init__(self) -> None:
         self.origins = np.empty(len(self.vectors), np.int64)
-        self.digests: list[str] = []
+        self._places: dict[str, int] = {}  # of each image, by digest
         self.filled = self.seen = self.wanted = 0
 
     def add(self, features: Features, batch: Batch, generator: np.random.Generator) -> None:
         for vectors, valid, digest in zip(features, batch.valid, batch.digests, strict=True):
-            if not self.digests or self.digests[-1] != digest:
-                self.digests.append(digest)
+            place = self._places.setdefault(digest, len(self._places))
             patches = vectors[cell_valid(valid, vectors.shape[:2])]
             self.seen += len(patches)
             if self.share < 1:
@@ -322,8 +327,12 @@ class _Candidates:
             patches = patches[: len(self.vectors) - self.filled]
             rows = slice(self.filled, self.filled + len(patches))
             self.vectors[rows] = to_half(patches)
-            self.origins[rows] = len(self.digests) - 1
+            self.origins[rows] = place
             self.filled += len(patches)
+
+    @property
+    def digests(self) -> list[str]:
+        return list(self._places)
 
     def trim(self, wanted: int) -> None:
         self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]

@@ -107,6 +107,7 @@ class VAE(Method):
 
     Options = VAEOptions
     exportable = True
+    augments = True
     default_size = (256, 256)
     presets = {  # noqa: RUF012
         "thesis": {
