@@ -24,7 +24,6 @@ from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import (
     add_average,
-    add_join,
     average_neighbourhood,
     channel_scale,
     join_grids,
@@ -141,6 +140,7 @@ class PatchCore(Method):
         features = self._embed(x)
         if self.scale_ is not None:
             features *= self.scale_
+        features -= self._centre
         maps = np.zeros(features.shape[:3], np.float32)
         scores = np.zeros(len(x)) if self.options.score == "patch" else None
         for i, vectors in enumerate(features):
@@ -148,7 +148,7 @@ class PatchCore(Method):
             if not cells.any():
                 continue
             patches = vectors[cells]
-            distances, index = nearest(patches, self.bank_, self._squares)
+            distances, index = nearest(patches, self._centred, self._squares)
             maps[i][cells] = distances
             if scores is not None:
                 worst = int(distances.argmax())
@@ -162,17 +162,19 @@ class PatchCore(Method):
         maps = self._backbone.export(graph, x, size)
         grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
         maps = [add_average(graph, m, side) for m in maps]
-        joined = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+        channels, bank = self._backbone.channels, self._centred
         if self.scale_ is not None:
-            joined = graph.add("Mul", joined, graph.floats(self.scale_))
+            maps = _by_channel(graph, "Mul", maps, self.scale_, channels)
+        maps = _by_channel(graph, "Sub", maps, self._centre, channels)
+        shapes = [(count, *grid) for count, grid in zip(channels, grids, strict=True)]
+        found = add_nearest(graph, maps, shapes, bank, self._squares)
         cells = grids[0][0] * grids[0][1]
-        found = add_nearest(graph, joined, self.bank_, self._squares, cells)
         valid_cells = graph.reshape(add_cell_valid(graph, valid, size, grids[0]), -1, cells)
         distances = graph.add("Where", valid_cells, found.distances, graph.floats(0))
         score = None
         if self.options.score == "patch":
-            count = min(self.options.neighbours, len(self.bank_))
-            score = add_weight(graph, distances, found, self.bank_, self._squares, count)
+            count = min(self.options.neighbours, len(bank))
+            score = add_weight(graph, distances, found, bank, self._squares, count)
         return GraphOutput(graph.reshape(distances, -1, *grids[0]), grids[0], score)
 
     def state(self) -> State:
@@ -194,7 +196,11 @@ class PatchCore(Method):
         self._prepare()
 
     def _prepare(self) -> None:
-        self._squares = np.einsum("ij,ij->i", self.bank_, self.bank_)
+        # Around their mean vectors are short. Far from the origin, where a channel hardly varies,
+        # the products of the search would be too large to tell near ones apart.
+        self._centre = self.bank_.mean(axis=0)
+        self._centred = self.bank_ - self._centre
+        self._squares = np.einsum("ij,ij->i", self._centred, self._centred)
 
     def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
@@ -288,9 +294,8 @@ class PatchCore(Method):
         count = min(self.options.neighbours, len(self.bank_))
         if count < 2:
             return 1.0
-        centre = self.bank_[index]
-        near = self._squares - 2 * (self.bank_ @ centre)
-        support = self.bank_[np.argpartition(near, count - 1)[:count]]
+        near = self._squares - 2 * (self._centred @ self._centred[index])
+        support = self._centred[np.argpartition(near, count - 1)[:count]]
         distances = np.linalg.norm(support - patch, axis=1).astype(np.float64)
         # The nearest vector is part of its own neighbourhood, in [1] too.
         # Beyond 700 the exponential overflows, and the weight has long been 1.
@@ -337,3 +342,15 @@ class _Candidates:
     def trim(self, wanted: int) -> None:
         self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
         self.wanted = min(wanted, self.largest, self.filled)
+
+
+def _by_channel(
+    graph: Graph,
+    kind: str,
+    maps: Sequence[str],
+    values: NDArray[np.float32],
+    channels: Sequence[int],
+) -> list[str]:
+    """Add an operation of every map (B, C, h, w) and its own C of the values of all channels."""
+    parts = np.split(values[:, None, None], np.cumsum(channels)[:-1])
+    return [graph.add(kind, m, graph.floats(own)) for m, own in zip(maps, parts, strict=True)]
