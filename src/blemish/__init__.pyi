@@ -38,6 +38,8 @@ from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
 from blemish.options import parse_assignments as parse_assignments
 from blemish.reporting.comparison_page import write_comparison as write_comparison
+from blemish.likeness import Likeness as Likeness
+from blemish.likeness import find_likeness as find_likeness
 from blemish.reporting.heat_layer import heat_layer as heat_layer
 from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay

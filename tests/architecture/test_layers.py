@@ -30,7 +30,7 @@ LAYERS = [
     {"fitted", "folds"},
     {"detector"},
     {"metrics"},
-    {"explanation"},
+    {"explanation", "likeness"},
     {"evaluation"},
     {"comparison"},
     {"inspection"},
