@@ -106,7 +106,6 @@ class Inspector:
             row.mask = None if mask is None else blobs.record(session, mask, "image/png")
             session.add(row)
 
-
     def likeness(self, row: Inspection) -> bytes | None:
         """The main region of an inspection beside the good place that is most like it.
 
