@@ -31,7 +31,7 @@ LAYERS = [
     {"fitted", "folds", "pretrained", "training_samples"},
     {"detector"},
     {"metrics"},
-    {"explanation"},
+    {"explanation", "likeness"},
     {"evaluation"},
     {"comparison"},
     {"inspection"},

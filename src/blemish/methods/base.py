@@ -54,6 +54,25 @@ class GraphOutput:
     scores: str | None = None
 
 
+@dataclass(frozen=True)
+class Alike:
+    """The patch of a good image that is most like a patch of another one.
+
+    Attributes:
+        at: Row and column in the view, in its pixels, of the patch that was looked at.
+        digest: Of the good image.
+        number: Of the view within the good image.
+        there: Row and column in that view of the patch that is most alike.
+        distance: Between both, as the method measures it.
+    """
+
+    at: tuple[float, float]
+    digest: str
+    number: int
+    there: tuple[float, float]
+    distance: float
+
+
 class Method:
     """Base of all methods: declarations with their defaults, and five things to fill in.
 
@@ -141,6 +160,18 @@ class Method:
             keys: Names of the images.
         """
         raise NotImplementedError
+
+    def find_alike(
+        self, x: Pixels, valid: NDArray[np.bool_], inside: NDArray[np.bool_]
+    ) -> Alike | None:
+        """Of the oddest patch in an area, the good patch that is most like it; None = keeps none.
+
+        Args:
+            x: (h, w, 3) float32 RGB in [0, 1], one view.
+            valid: (h, w) bool, False on padding and outside the region of interest.
+            inside: (h, w) bool, the area that is looked at.
+        """
+        return None
 
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
         """Say :meth:`predict_batch` as an ONNX graph; needed where `exportable` is True.
