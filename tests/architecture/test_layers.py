@@ -22,7 +22,7 @@ LAYERS = [
     {"samples"},
     {"defect_pool", "error_maps", "mixing", "maps", "mask_bank", "losses", "memory"},
     {"adaptive_blur", "light"},
-    {"nets", "checkpoints", "devices"},
+    {"nets", "checkpoints", "devices", "training_watch"},
     {"backbones"},
     {"training", "memory_graph"},
     {"synthesis"},
