@@ -191,6 +191,20 @@ def _line(figure: blemish.Figure) -> str:
     return f"{figure.label:24} {figure.value:.3f}{interval}{oracle}"
 
 
+def cell_line(cell: blemish.Cell) -> str:
+    """Method, data, options, and image AUROC and AP with deviation and interval."""
+    words = [f"{k}={v}" for k, v in cell.options.items()]
+    texts = []
+    for name in ("image_auroc", "image_ap", "prevalence"):
+        figure = cell.figures.get(name, {})
+        if figure.get("value") is None:
+            continue
+        spread = f" ± {figure['deviation']:.3f}" if "deviation" in figure else ""
+        ends = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if "low" in figure else ""
+        texts.append(f"{name} {figure['value']:.3f}{spread}{ends}")
+    return "  ".join([cell.method, cell.data, *words, f"({cell.runs} runs)", *texts])
+
+
 def listing_text(listing: Mapping[str, Any]) -> str:
     """The listing for people."""
     lines = []
