@@ -12,6 +12,7 @@ import numpy as np
 
 from blemish.errors import MissingExtraError, OptionError
 from blemish.run import Run
+from blemish.team import count_processes
 
 try:
     import torch
@@ -32,13 +33,15 @@ def open_fabric(run: Run) -> Any:
     make = _fabric_class()
     device = torch.device(find_device(run.device))
     fast = has_bf16(device)
+    devices, nodes = count_processes(run)
     if run.precision == "bf16" and not fast:
         run.say(f"This {device.type} only emulates bfloat16, which is slow; precision=32 is not.")
     bf16 = run.precision == "bf16" or (run.precision == "auto" and fast)
     fabric = make(
         accelerator=device.type,
-        devices=run.devices if device.index is None else [device.index],
-        strategy="ddp" if run.devices > 1 else "auto",
+        devices=devices if device.index is None else [device.index],
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
     fabric.launch()

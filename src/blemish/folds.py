@@ -10,6 +10,7 @@ from blemish.datasets.splits import calibration_split, count_calibratable, cross
 from blemish.errors import DataError, OptionError
 from blemish.methods.base import Method, Run
 from blemish.settings import Settings
+from blemish.team import count_processes
 
 # Below this many good parts a fifth of them promises little: 19 parts must calibrate for 5 %.
 FEW_PARTS = 100
@@ -85,9 +86,9 @@ def leave_out(
 
 
 def _is_cross(train: DataSet, settings: Settings, method: type[Method], run: Run) -> bool:
-    how = settings.calibration
-    if how == "cross" and run.devices > 1:
-        raise OptionError("calibration=cross fits several times; use one device for it.")
+    how, alone = settings.calibration, count_processes(run) == (1, 1)
+    if how == "cross" and not alone:
+        raise OptionError("calibration=cross fits several times; use one process for it.")
     if how != "auto":
         return how == "cross"
-    return method.cheap_fits and run.devices == 1 and count_calibratable(train) < FEW_PARTS
+    return method.cheap_fits and alone and count_calibratable(train) < FEW_PARTS

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from blemish.model_file import part
 from blemish.options import option
 from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Batch, Samples
+from blemish.team import Team, join_team
 from blemish.types import Pixels
 
 PROJECTED = 128  # dimensions in which the coreset is chosen
@@ -111,10 +112,11 @@ class PatchCore(Method):
         if self.scale_ is not None:
             candidates.vectors *= self.scale_.astype(np.float16)
         picked = self._choose(candidates, candidates.wanted, None, run)
-        self.bank_ = candidates.vectors[picked].astype(np.float32)
-        self.origins_ = candidates.origins[picked]
-        self.images_ = candidates.digests
+        vectors, self.origins_ = candidates.take(picked)
+        self.bank_ = vectors.astype(np.float32)
+        self.images_ = candidates.images
         self._prepare()
+        candidates.team.leave_to_the_first()
 
     def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
         """Forget the patches of removed images, then cover the new images with further patches."""
@@ -128,9 +130,11 @@ class PatchCore(Method):
             room = self._largest_bank(self.bank_.shape[1]) - len(self.bank_)
             wanted = min(candidates.wanted, max(room, 0))
             picked = self._choose(candidates, wanted, self.bank_, run)
-            self.bank_ = np.concatenate([self.bank_, candidates.vectors[picked]], dtype=np.float32)
-            self.origins_ = np.append(self.origins_, candidates.origins[picked] + len(self.images_))
-            self.images_ = [*self.images_, *candidates.digests]
+            vectors, origins = candidates.take(picked)
+            self.bank_ = np.concatenate([self.bank_, vectors], dtype=np.float32)
+            self.origins_ = np.append(self.origins_, origins + len(self.images_))
+            self.images_ = [*self.images_, *candidates.images]
+            candidates.team.leave_to_the_first()
         if not len(self.bank_):
             raise DataError("No patch would be left in the bank: keep some of the images.")
         self._prepare()
@@ -209,9 +213,16 @@ class PatchCore(Method):
         return int(self.options.bank_mb * 1e6 // (4 * channels))
 
     def _collect(self, samples: Samples, run: Run) -> _Candidates:
-        """Compute the features of all images; keep as many patches as the memory allows."""
+        """Compute the features of all images; keep as many patches as the memory allows.
+
+        Several processes take a run of the images each, and keep the features of these alone.
+        """
+        team = join_team(run)
         candidates: _Candidates | None = None
-        generator = np.random.default_rng(run.seed)
+        generator = np.random.default_rng(run.seed + team.rank)
+        first, end = (len(samples) * r // team.size for r in (team.rank, team.rank + 1))
+        if team.size > 1:
+            samples = samples.part(r.key for r in samples.data.records[first:end])
         backbone = cached(self._backbone, samples, run)
         done = 0
         started = time.perf_counter()
@@ -220,12 +231,13 @@ class PatchCore(Method):
             if candidates is None:
                 seconds = time.perf_counter() - started
                 candidates = self._plan(features, batch, len(samples), seconds, run)
+                candidates.team = team
             candidates.add(features, batch, generator)
             done += len(batch.keys)
             run.progress("features", min(done, len(samples)), len(samples))
         if candidates is None or not candidates.filled:
             raise DataError("No training image has a valid patch: check the region of interest.")
-        candidates.trim(self._wanted(candidates.seen))
+        candidates.trim(self._wanted(sum(team.gather(candidates.seen))))
         return candidates
 
     def _plan(
@@ -258,9 +270,10 @@ class PatchCore(Method):
             wanted = self.options.backbone == "filter_bank"
         if not wanted:
             return None
-        step = max(1, len(candidates.vectors) // 100_000)
-        deviation = candidates.vectors[::step].astype(np.float32).std(axis=0)
-        return channel_scale(deviation)
+        step = max(1, sum(candidates.sizes) // 100_000)
+        # Every step-th patch of all, wherever it is kept.
+        parts = candidates.team.gather(candidates.vectors[-candidates.before % step :: step])
+        return channel_scale(np.concatenate(parts).astype(np.float32).std(axis=0))
 
     def _choose(
         self, candidates: _Candidates, count: int, start: NDArray[np.float32] | None, run: Run
@@ -275,6 +288,7 @@ class PatchCore(Method):
             count,
             start=None if start is None else start @ projection,
             progress=lambda done, total: run.progress("coreset", done, total),
+            team=candidates.team,
         )
 
     def _weight(self, patch: NDArray[np.float32], score: float, index: int) -> float:
@@ -299,11 +313,13 @@ class _Candidates:
         vectors: (n, C) float16; half precision halves the largest array of all.
         share: Share of the patches of each image that is kept.
         largest: Largest number of vectors that the bank may have.
+        team: The processes of which each has candidates of its own images.
     """
 
     vectors: NDArray[np.float16]
     share: float
     largest: int
+    team: Team = field(default_factory=Team)
 
     def __post_init__(self) -> None:
         self.origins = np.empty(len(self.vectors), np.int64)
@@ -326,5 +342,20 @@ class _Candidates:
             self.filled += len(patches)
 
     def trim(self, wanted: int) -> None:
+        """Settle what was collected, and how many of so many wanted ones can be had."""
         self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
-        self.wanted = min(wanted, self.largest, self.filled)
+        self.sizes = self.team.gather(self.filled)
+        self.before = sum(self.sizes[: self.team.rank])
+        self.wanted = min(wanted, self.largest, sum(self.sizes))
+        digests = self.team.gather(self.digests)
+        self.images = [digest for part in digests for digest in part]
+        self.origins += sum(map(len, digests[: self.team.rank]))
+
+    def take(self, picked: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+        """Vectors (m, C) and images of candidates, counted through the processes."""
+        own = (picked >= self.before) & (picked < self.before + self.filled)
+        rows = picked[own] - self.before
+        parts = self.team.gather((np.flatnonzero(own), self.vectors[rows], self.origins[rows]))
+        places, vectors, origins = (np.concatenate(p) for p in zip(*parts, strict=True))
+        order = np.argsort(places)
+        return vectors[order], origins[order]
