@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -99,6 +100,22 @@ def count_processes(run: Run, environment: Mapping[str, str] | None = None) -> t
             f"{found[0]} processes on each of {found[1]} machines. Give these, or neither option."
         )
     return found
+
+
+@contextmanager
+def losses_said(team: Team) -> Iterator[None]:
+    """Say it in one sentence when another process was lost; alone there is nothing to lose.
+
+    Raises:
+        ClusterError: Something inside failed for want of another process.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error).lower()
+        if team.size > 1 and any(word in words for word in ("gloo", "nccl", "connection")):
+            raise lost_process(error) from error
+        raise
 
 
 def lost_process(error: BaseException) -> ClusterError:

@@ -12,7 +12,6 @@ goes on ends with the same weights, bit for bit on the CPU, as one that was neve
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,9 +28,9 @@ from blemish.errors import MissingExtraError
 from blemish.parallel import read_ahead
 from blemish.run import Run
 from blemish.samples import Batch, Samples
-from blemish.team import Team, lost_process, share
+from blemish.team import Team, losses_said, share
 from blemish.tracking import Tracking
-from blemish.training_terms import Clock, Means, not_finite
+from blemish.training_watch import Clock, Means, not_finite
 
 try:
     import torch
@@ -57,6 +56,8 @@ class Plan:
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
         decay: Factor in (0, 1].
         drop_at: Share in [0, 1] of all steps after which ``"drop"`` drops.
+        least: Views that a batch has at least; a smaller rest of an epoch is left out. Batch
+            normalisation needs two.
     """
 
     epochs: int
@@ -66,6 +67,12 @@ class Plan:
     warm_up: float = 0.0
     decay: float = 1.0
     drop_at: float = 0.8
+    least: int = 1
+
+    def steps(self, views: int) -> int:
+        """Steps per epoch."""
+        whole, rest = divmod(views, self.batch)
+        return whole + (rest >= self.least and rest > 0)
 
     def rate(self, step: int, steps: int) -> float:
         """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
@@ -109,11 +116,17 @@ class Moment:
         step: Number of this step, from 0.
         steps: Steps in all.
         update: Called with the name of an optimiser and a loss: one step down its gradient.
+        frozen: Called with the name of a network and its inputs: what it makes of them, with
+            gradients that pass through to the inputs, not to its weights, and no word to other
+            devices. A network that is only passed through must be called this way.
+        mean: The mean of a scalar over all devices: what is decided by it is decided alike.
     """
 
     step: int
     steps: int
     update: Callable[[str, Tensor], None]
+    frozen: Callable[..., Any]
+    mean: Callable[[Tensor], Tensor]
 
 
 class Feed(Protocol):
@@ -182,57 +195,36 @@ def train(
         MissingExtraError: Lightning or the tracker is not installed.
     """
     places = samples.places if feed is None else []
-    per_epoch = math.ceil(len(places if feed is None else feed) / plan.batch)
-    steps, fabric = per_epoch * plan.epochs, open_fabric(run)
+    steps, fabric = plan.epochs * plan.steps(len(feed or places)), open_fabric(run)
     team = Team(fabric.global_rank, fabric.world_size)
     parts = partial(_batches, samples, places, plan, run.seed, fabric, augment)
     if feed is not None:
-        parts = partial(_fed, feed, plan, fabric)
+        parts = partial(_fed, feed, plan, run.seed, fabric)
     identity = _identity(learner, samples, plan, run, team)
     with (
-        _losses_said(team),
+        losses_said(team),
         open_folder(run.checkpoint, identity, fabric.is_global_zero) as folder,
         _on_device(learner, fabric) as (networks, optimisers),
     ):
         done = _resume(learner, folder, run)
         tracking = _open_tracking(learner, plan, run, fabric.is_global_zero)
+        frozen = partial(_frozen, fabric, learner.networks)
         clock = Clock(steps, run if fabric.is_global_zero else Run())
         for epoch in range(done, plan.epochs):
             means = Means()
-            order = np.random.default_rng([run.seed, ORDER, epoch])
-            for step, (weight, batch) in enumerate(parts(epoch, order), epoch * per_epoch):
+            for step, (weight, batch) in enumerate(parts(epoch), epoch * steps // plan.epochs):
                 torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
                 rate = _set_rates(learner, plan.rate(step, steps))
-                update = partial(_update, fabric, optimisers, plan, step, weight)
-                terms = learner.step(networks, batch, Moment(step, steps, update))
+                update = partial(_update, fabric, optimisers, plan.clip, step, weight)
+                now = Moment(step, steps, update, frozen, partial(_mean, fabric))
+                terms = learner.step(networks, batch, now)
                 means.add(_of_all(terms, weight, fabric) | {"rate": rate}, step)
-                clock.show(step, means)
-            for name, value in means.values().items():
-                run.history.setdefault(name, []).append(value)
+                clock.show(step, means.values())
+            means.append_to(run.history)
             folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
             tracking.log(epoch + 1, means.values())
         tracking.close()
     team.leave_to_the_first()
-
-
-@contextmanager
-def _losses_said(team: Team) -> Iterator[None]:
-    """Say it in one sentence when another process was lost; alone there is nothing to lose."""
-    try:
-        yield
-    except RuntimeError as error:
-        words = str(error).lower()
-        if team.size > 1 and any(word in words for word in ("gloo", "nccl", "connection")):
-            raise lost_process(error) from error
-        raise
-
-
-def _of_all(terms: Mapping[str, Tensor], weight: float, fabric: Any) -> dict[str, Tensor]:
-    """Loss terms over the whole batch, not only this process's part of it."""
-    if fabric.world_size == 1:
-        return dict(terms)
-    means = fabric.all_reduce(torch.stack([weight * t.detach().float() for t in terms.values()]))
-    return dict(zip(terms, means.unbind(), strict=True))
 
 
 @contextmanager
@@ -255,16 +247,13 @@ def _on_device(learner: Learner, fabric: Any) -> Iterator[tuple[dict[str, Any], 
 def _update(
     fabric: Any,
     optimisers: Mapping[str, Any],
-    plan: Plan,
+    clip: float,
     step: int,
     weight: float,
     name: str,
     loss: Tensor,
 ) -> None:
-    """One step down the gradient of a loss, unless it would spoil the weights.
-
-    `weight` is how much the mean over this process's part of the batch counts in all of it.
-    """
+    """One step down the gradient of a loss, unless it would spoil the weights; see `share`."""
     optimiser = optimisers[name]
     if not torch.isfinite(loss):
         raise not_finite(f"the loss of {name}", step)
@@ -275,9 +264,36 @@ def _update(
     norm = torch.nn.utils.get_total_norm(gradients)
     if not torch.isfinite(norm):
         raise not_finite(f"the gradient of {name}", step)
-    if plan.clip:
-        torch.nn.utils.clip_grads_with_norm_(parameters, plan.clip, norm)
+    if clip:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     optimiser.step()
+
+
+def _frozen(
+    fabric: Any, networks: Mapping[str, nn.Module], name: str, *inputs: Tensor
+) -> Tensor | tuple[Tensor, ...]:
+    """What a network makes of its inputs, while its weights count as constants."""
+    weights = {key: p.detach() for key, p in networks[name].named_parameters()}
+    with fabric.autocast():
+        found = torch.func.functional_call(networks[name], weights, inputs)
+    return _as_float(found)
+
+
+def _as_float(found: Any) -> Any:
+    return found.float() if isinstance(found, Tensor) else tuple(map(_as_float, found))
+
+
+def _mean(fabric: Any, value: Tensor) -> Tensor:
+    reduced: Tensor = fabric.all_reduce(value.detach(), reduce_op="mean")
+    return reduced
+
+
+def _of_all(terms: Mapping[str, Tensor], weight: float, fabric: Any) -> dict[str, Tensor]:
+    """Loss terms over the whole batch, not only this process's part of it."""
+    if fabric.world_size == 1:
+        return dict(terms)
+    means = _mean(fabric, torch.stack([weight * t.detach().float() for t in terms.values()]))
+    return dict(zip(terms, means.unbind(), strict=True))
 
 
 def _set_rates(learner: Learner, factor: float) -> Tensor:
@@ -295,22 +311,20 @@ def _batches(
     fabric: Any,
     augment: Augment | None,
     epoch: int,
-    generator: np.random.Generator,
 ) -> Iterator[tuple[float, Any]]:
-    """All views once, in an order that depends on seed and epoch alone; see :func:`share`."""
-    order = generator.permutation(len(places))
+    """All views once, in an order that depends on seed and epoch alone."""
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(places))
     team = Team(fabric.global_rank, fabric.world_size)
 
     def read(first: int) -> tuple[float, Batch]:
         rows = order[first : first + plan.batch]
         weight, own = share(len(rows), team)
-        batch = samples.take([places[row] for row in rows[own]])
-        if augment is None:
-            return weight, batch
-        random = np.random.default_rng([seed, AUGMENT, epoch, first, team.rank])
-        return weight, augment(batch, random)
+        generator = np.random.default_rng([seed, AUGMENT, epoch, first, team.rank])
+        batch = samples.take([places[row] for row in rows[own]], generator)
+        return weight, batch if augment is None else augment(batch, generator)
 
-    for weight, batch in read_ahead(read, range(0, len(order), plan.batch), ahead=2):
+    firsts = range(0, plan.steps(len(order)) * plan.batch, plan.batch)
+    for weight, batch in read_ahead(read, firsts, ahead=2):
         tensors = Tensors(
             x=fabric.to_device(torch.from_numpy(batch.x).permute(0, 3, 1, 2)),
             valid=fabric.to_device(_plane(batch.valid)),
@@ -321,12 +335,11 @@ def _batches(
         yield weight, tensors
 
 
-def _fed(
-    feed: Feed, plan: Plan, fabric: Any, epoch: int, generator: np.random.Generator
-) -> Iterator[tuple[float, Any]]:
+def _fed(feed: Feed, plan: Plan, seed: int, fabric: Any, epoch: int) -> Iterator[tuple[float, Any]]:
     """Batches of a feed on the device; each of several processes takes its part."""
     team = Team(fabric.global_rank, fabric.world_size)
-    for arrays in feed.epoch(plan.batch, generator):
+    order = np.random.default_rng([seed, ORDER, epoch])
+    for arrays in feed.epoch(plan.batch, order):
         weight, own = share(len(arrays[0]), team)
         parts = arrays if team.size == 1 else [a[own] for a in arrays]
         yield weight, tuple(fabric.to_device(torch.from_numpy(part)) for part in parts)
@@ -342,14 +355,12 @@ def _identity(
     """What must be the same for a checkpoint to be gone on with."""
     if run.checkpoint is None:
         return {}
-    data = hashlib.sha256("".join(samples.digests).encode()).hexdigest()[:32]
     return {
         **learner.identity,
         "plan": asdict(plan),
         "seed": run.seed,
         "devices": team.size,
-        "geometry": samples.geometry.to_json(),
-        "data": data,
+        **samples.identity,
     }
 
 

@@ -15,7 +15,7 @@ import ray
 from pyarrow import parquet
 
 from blemish import Bulk, inspect_in_bulk
-from blemish.errors import DataError, OptionError, StorageError
+from blemish.errors import OptionError, StorageError
 from blemish.images import write_png
 from blemish.inspection import Tally
 from blemish.scale import bulk as bulk_module
@@ -83,8 +83,6 @@ def test_a_folder_is_inspected_once_and_again_costs_nothing(
     assert (again.judged, again.errors, again.before) == (0, 0, 41)
     with pytest.raises(OptionError, match=r"another run: false_alarms is 0\.3 there and 0\.2 now"):
         inspect_in_bulk(*arguments[:3], Bulk(chunk=6, false_alarms=0.2))
-    with pytest.raises(DataError, match="There is no image in"):
-        inspect_in_bulk(exported_part, str(tmp_path / "out"), str(tmp_path / "other"))
 
 
 @pytest.mark.slow

@@ -117,16 +117,21 @@ def _pool(graph: Graph, opponent: str, responses: Mapping[int, str], stride: int
     for level in LEVELS:
         # Windows twice as wide as the stride overlap, so that a mark is never split.
         n = max(1, stride // level)
-        window = {
-            "kernel_shape": [2 * n, 2 * n],
-            "strides": [n, n],
-            "pads": [n // 2, n // 2, n - n // 2, n - n // 2],
-        }
-        if n == 1:
-            window["pads"] = [0, 0, 1, 1]
+        before, after = (n // 2, n - n // 2) if n > 1 else (0, 1)
         for pool in ("AveragePool", "MaxPool"):
+            # Along one axis, then the other: the same, at a fraction of the cost.
+            tall = graph.add(
+                pool,
+                responses[level],
+                kernel_shape=[2 * n, 1],
+                strides=[n, 1],
+                pads=[before, 0, after, 0],
+            )
+            pooled = graph.add(
+                pool, tall, kernel_shape=[1, 2 * n], strides=[1, n], pads=[0, before, 0, after]
+            )
             # The root evens out the spread of weak and strong responses, as in [3].
-            parts.append(graph.add("Sqrt", graph.add(pool, responses[level], **window)))
+            parts.append(graph.add("Sqrt", pooled))
     return graph.add("Concat", *parts, axis=1)
 
 

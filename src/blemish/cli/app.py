@@ -97,7 +97,7 @@ def fit(
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Model file to go on from, where the method can.")
+        Path | None, typer.Option(help="Model or encoder file to go on from, where that works.")
     ] = None,
     checkpoint: Checkpoint = None,
     feature_cache: FeatureCache = None,
@@ -116,9 +116,8 @@ def fit(
         run.label = label or path.stem
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
-        start = blemish.Detector.load(init) if init else None
         with progress_bar() as run.progress:
-            detector.fit(opened, run, start)
+            detector.fit(opened, run, output.load_start(init))
         output.print_fitted(detector, detector.save(path))
 
 

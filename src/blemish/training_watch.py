@@ -1,4 +1,4 @@
-"""What is told of a training: its loss terms as means over an epoch, and the time that is left."""
+"""What is watched while a network is trained: loss terms, their being finite, the time left."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ except ImportError as error:
     raise MissingExtraError("Training a network", "train") from error
 
 
-def not_finite(what: str, step: int) -> TrainingError:
-    """The sentence for a number that is none."""
-    return TrainingError(
-        f"Training stopped at step {step}: {what} is not a finite number. It has changed no "
-        "weight, and a checkpoint keeps the last whole epoch; use a lower learning rate, or clip "
-        "the gradient."
-    )
-
-
 class Means:
     """Means of the loss terms over the steps of an epoch."""
 
@@ -33,7 +24,7 @@ class Means:
         self._count = 0
 
     def add(self, terms: Mapping[str, Tensor], step: int) -> None:
-        """Take the terms of a step.
+        """Take the terms of one step.
 
         Raises:
             TrainingError: One of them is not a finite number.
@@ -47,23 +38,33 @@ class Means:
         self._count += 1
 
     def values(self) -> dict[str, float]:
-        """Name to mean."""
+        """Name to mean so far."""
         return {name: total / self._count for name, total in self._sums.items()}
+
+    def append_to(self, history: dict[str, list[float]]) -> None:
+        """Add a value to each curve."""
+        for name, value in self.values().items():
+            history.setdefault(name, []).append(value)
 
 
 class Clock:
-    """Tells the loss and the time that is left."""
+    """Tells the loss and the time that is left.
+
+    Args:
+        steps: Steps in all.
+        run: Who is told.
+    """
 
     def __init__(self, steps: int, run: Run):
         self._steps, self._run = steps, run
         self._started, self._first = time.perf_counter(), -1
 
-    def show(self, step: int, means: Means) -> None:
-        """Tell the first loss term and the time that is left, after a step."""
+    def show(self, step: int, terms: Mapping[str, float]) -> None:
+        """Show the first of the means of an epoch so far."""
         if self._first < 0:
             # Steps of the checkpoint took no time here; the first one here is warming up.
             self._started, self._first = time.perf_counter(), step
-        name, value = next(iter(means.values().items()))
+        name, value = next(iter(terms.items()))
         text = f"training: {name} {value:.4g}"
         if step > self._first:
             each = (time.perf_counter() - self._started) / (step - self._first)
@@ -76,3 +77,12 @@ def _duration(seconds: float) -> str:
     if minutes < 1:
         return f"{rest} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def not_finite(what: str, step: int) -> TrainingError:
+    """The error of a loss, gradient or term that is no number."""
+    return TrainingError(
+        f"Training stopped at step {step}: {what} is not a finite number. It has changed no "
+        "weight, and a checkpoint keeps the last whole epoch; use a lower learning rate, or clip "
+        "the gradient."
+    )
