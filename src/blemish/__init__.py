@@ -64,6 +64,7 @@ _PUBLIC = {
     "restore_station": "blemish.station.backup",
     "run_station": "blemish.station.server",
     "to_png_bytes": "blemish.images",
+    "uniformity_figures": "blemish.metrics.uniformity",
     "write_png": "blemish.images",
     "write_report": "blemish.reporting.html",
     "write_results": "blemish.reporting.results",
