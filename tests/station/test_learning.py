@@ -97,14 +97,16 @@ def test_a_verdict_that_was_taken_back_or_skipped_counts_for_nothing(plate):
 def test_audited_parts_alone_calibrate_as_soon_as_they_can_keep_the_promise(plate):
     for seed in seeds(False, good_png, 3):
         plate.review(good_png(seed), "good", audited=True)
-    rate = plate.put  # asked for by the page of the threshold
+    rate = plate.put
     rate("/api/parts/plate/threshold", json={"false_alarms": 0.2})
     found = material(plate)  # 1 of 5 needs 4 parts
-    assert not found.audit_calibrates
+    assert found.calibration == {}
     assert all(r.calibrates for r in found.data)
     rate("/api/parts/plate/threshold", json={"false_alarms": 0.25})
     found = material(plate)
-    assert found.audit_calibrates
+    assert found.calibration == {"calibration": "split", "calibration_share": 0.2}
+    rate("/api/parts/plate/threshold", json={"false_alarms": 0.05})
+    assert material(plate).calibration == {}
     assert {r.key.split("/")[0] for r in found.data if r.calibrates} == {"good"}
 
 
