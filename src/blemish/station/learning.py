@@ -69,9 +69,9 @@ def gather(session: Session, blobs: Blobs, part: Part, masks: bool) -> Material:
     """
     first = list(session.scalars(select(PartImage.sha).where(PartImage.part_id == part.id)))
     counts = {"first": len(first), "good": 0, "calibrating": 0, "painted": 0, "kept": 0}
-    records = []
+    records, known = [], set(first)
     for review in reviewed(session, part):
-        record = None if review.sha in set(first) else _reviewed_record(blobs, review, masks)
+        record = None if review.sha in known else _reviewed_record(blobs, review, masks)
         if record is not None:
             records.append(record)
             for name in _kinds(record):
