@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.backbones.opening import images_seen
 from blemish.errors import CapabilityError
 from blemish.graphs import Graph
 from blemish.maps import Post
@@ -81,6 +82,8 @@ class Method:
         localises: Whether the map says where the defect is.
         exportable: Whether it can be written as an ONNX file.
         makes_defects: Whether it makes defects of its own where there are no marked ones.
+        augments: Whether it learns from changed views (``augmentation=``): it trains on views,
+            or asks for :meth:`Samples.changed_batches`.
         cheap_fits: Whether few images are learned so fast that calibration may fit several times.
         presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
         default_size: (height, width) of the working resolution, None = from the images.
@@ -91,6 +94,7 @@ class Method:
     localises: ClassVar[bool] = True
     exportable: ClassVar[bool] = False
     makes_defects: ClassVar[bool] = False
+    augments: ClassVar[bool] = False
     cheap_fits: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_size: ClassVar[tuple[int, int] | None] = None
@@ -108,6 +112,12 @@ class Method:
         """Smoothing and pooling of the map."""
         return Post()
 
+    @property
+    def seen_before(self) -> tuple[str, ...]:
+        """Digests of images that a pre-trained part of it has learned from: calibrate elsewhere."""
+        name = getattr(self.options, "backbone", None)
+        return images_seen(name, getattr(self.options, "weights", None)) if name else ()
+
     def start_from(self, other: Method) -> None:
         """Begin with what another fitted method has learned; called before :meth:`learn`.
 
@@ -118,6 +128,16 @@ class Method:
         raise CapabilityError(
             f"{type(self).__name__} starts anew: it cannot go on from another detector. Leave init "
             "out."
+        )
+
+    def pretrain(self, samples: Samples, run: Run) -> None:
+        """Learn what a detector can start from, of images whose labels nobody knows.
+
+        Raises:
+            CapabilityError: There is nothing that could be learned before.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} has no pre-training: fit it. masked_autoencoder has."
         )
 
     def learn(self, samples: Samples, run: Run) -> None:
