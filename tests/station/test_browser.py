@@ -293,8 +293,9 @@ def test_a_challenger_is_trained_promoted_and_rolled_back(page):
 def test_what_was_painted_is_offered_to_methods_that_learn_from_masks(page):
     page.goto("/parts/battery-plate/relearn")
     option = page.locator("#method option[value=aexad]")
-    assert option.is_enabled()
-    assert f"learns from {BAD} painted defects" in option.inner_text()
+    playwright.expect(option).to_be_attached()
+    playwright.expect(option).to_be_enabled()
+    assert f"learns from {BAD} painted defects" in option.text_content()
 
 
 def test_two_hundred_reviews_are_done_from_the_keyboard(page, station):

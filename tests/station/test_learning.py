@@ -6,7 +6,7 @@ import pytest
 from blemish import to_png_bytes
 from blemish.station.learning import duel, gather, is_kept
 from blemish.station.promoting import previous_champion, promote, roll_back
-from blemish.station.recipes import challenger_recipe, learn_from_masks, own_recipe
+from blemish.station.recipes import challenger_recipe, own_recipe
 from blemish.station.tables import Part, Promotion, Version
 from drawn import blob_mask
 from station_helpers import bad_png, finish, good_png, inspect
@@ -118,7 +118,7 @@ def test_a_challenger_may_learn_from_masks_and_keeps_what_the_part_was_told(trai
         assert own.to_json() == own_recipe(part).to_json()
         assert (other.method, other.preset) == ("aexad", "tiny")
         assert other.options == {"image_size": "auto:256", "interpolation": "area"}
-    assert {"aexad", "adtr_plus"} <= set(learn_from_masks())
+    assert {"aexad", "adtr_plus"} <= set(trained.get("/api/challengers").json())
     refused = trained.post("/api/parts/plate/relearn", json={"method": "patchcor"})
     assert (refused.status_code, "patchcore" in refused.json()["error"]) == (400, True)
 
