@@ -75,6 +75,7 @@ _PUBLIC = {
     "run_grid": "blemish.grid",
     "run_station": "blemish.station.server",
     "to_png_bytes": "blemish.images",
+    "uniformity_figures": "blemish.metrics.uniformity",
     "write_grid": "blemish.grid_table",
     "write_png": "blemish.images",
     "write_report": "blemish.reporting.html",

@@ -45,6 +45,7 @@ from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
+from blemish.metrics.uniformity import uniformity_figures as uniformity_figures
 from blemish.model_file import is_encoder_file as is_encoder_file
 from blemish.options import parse_assignments as parse_assignments
 from blemish.pretrained import Pretrained as Pretrained
