@@ -21,6 +21,13 @@ from blemish.explanation import explain as explain
 from blemish.exporting.export import Export as Export
 from blemish.exporting.export import export_onnx as export_onnx
 from blemish.files import write_atomically as write_atomically
+from blemish.grid import GridData as GridData
+from blemish.grid import GridRun as GridRun
+from blemish.grid import parse_grid as parse_grid
+from blemish.grid import plan_runs as plan_runs
+from blemish.grid import run_grid as run_grid
+from blemish.grid_table import Cell as Cell
+from blemish.grid_table import write_grid as write_grid
 from blemish.hot_folder import HotFolder as HotFolder
 from blemish.hot_folder import watch as watch
 from blemish.images import is_image_name as is_image_name
@@ -36,7 +43,10 @@ from blemish.inspection import identity as identity
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
+from blemish.model_file import is_encoder_file as is_encoder_file
 from blemish.options import parse_assignments as parse_assignments
+from blemish.pretrained import Pretrained as Pretrained
+from blemish.pretrained import pretrain as pretrain
 from blemish.reporting.comparison_page import write_comparison as write_comparison
 from blemish.reporting.heat_layer import heat_layer as heat_layer
 from blemish.reporting.html import write_report as write_report
@@ -48,6 +58,8 @@ from blemish.result_files import line_of as line_of
 from blemish.result_files import safe_text as safe_text
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
+from blemish.scale.bulk import Bulk as Bulk
+from blemish.scale.bulk import inspect_in_bulk as inspect_in_bulk
 from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station

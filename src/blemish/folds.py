@@ -16,7 +16,12 @@ FEW_PARTS = 100
 
 
 def choose_folds(
-    data: DataSet, settings: Settings, name: str, method: type[Method], run: Run
+    data: DataSet,
+    settings: Settings,
+    name: str,
+    method: type[Method],
+    run: Run,
+    before: Collection[str] = (),
 ) -> list[tuple[DataSet, DataSet]]:
     """What to learn from and what to calibrate on: one pair, or several for cross calibration.
 
@@ -27,10 +32,12 @@ def choose_folds(
         name: Name of the method.
         method: Tells whether it learns from defects and whether its fits are cheap.
         run: Seed, devices; told when there will be several fits.
+        before: Digests of images that something was learned from before: they calibrate nothing,
+            and nothing is calibrated by several fits unless that is asked for, and refused.
 
     Raises:
-        DataError: Too few good images, defective ones for a method that takes none, or no masks
-            for a method that needs some.
+        DataError: Too few good images, defective ones for a method that takes none, no masks for a
+            method that needs some, or all calibration images were seen before.
         OptionError: Several devices with ``calibration="cross"``.
     """
     train = data.select("train")
@@ -47,11 +54,13 @@ def choose_folds(
             f"{name} learns from marked defects, of which {data.name} has none for training: move "
             "some there with few_defects=3, or use patchcore, which needs good images only."
         )
-    if _is_cross(train, settings, method, run):
+    if _is_cross(train, settings, method, run, before):
         folds = cross_folds(train, settings.folds, settings.seed)
         run.say(f"Fits {len(folds) + 1} times, so that every good part calibrates once.")
     else:
         folds = [calibration_split(train, settings.calibration_share, settings.seed)]
+    if before:
+        folds = _leave_out(folds, before)
     # Defects are only ever learned from; methods for normals have none here.
     return [
         (replace(learn, records=(*learn.records, *defective.records)), held_out)
@@ -59,35 +68,38 @@ def choose_folds(
     ]
 
 
-def leave_out(
-    folds: list[tuple[DataSet, DataSet]], learned: Collection[str]
+def _leave_out(
+    folds: list[tuple[DataSet, DataSet]], before: Collection[str]
 ) -> list[tuple[DataSet, DataSet]]:
-    """Keep images from calibrating that an earlier detector learned from; by digest.
-
-    Raises:
-        OptionError: Several folds: every part was learned from by one of them.
-        DataError: Nothing is left to calibrate on.
-    """
+    """Keep images from calibrating that were seen before; by digest."""
     if len(folds) > 1:
         raise OptionError(
-            "calibration=cross cannot go on from another detector, which has seen parts of every "
-            "fold; use calibration=split."
+            "calibration=cross cannot go on from another detector or pre-trained encoder, which "
+            "has seen parts of every fold; use calibration=split."
         )
     ((learn, held_out),) = folds
-    known = set(learned)
+    known = set(before)
     rest = tuple(r for r in held_out if held_out.hashes[r.key] not in known)
     if not rest:
         raise DataError(
             f"All {len(held_out)} calibration images were learned from by the detector to go on "
-            "from. Add good images that it has not seen, or fit anew."
+            "from, or by the pre-trained encoder. Add good images that it has not seen, fit anew, "
+            "or pre-train with --data, which leaves calibration images out."
         )
     return [(learn, replace(held_out, records=rest))]
 
 
-def _is_cross(train: DataSet, settings: Settings, method: type[Method], run: Run) -> bool:
+def _is_cross(
+    train: DataSet,
+    settings: Settings,
+    method: type[Method],
+    run: Run,
+    before: Collection[str],
+) -> bool:
     how = settings.calibration
     if how == "cross" and run.devices > 1:
         raise OptionError("calibration=cross fits several times; use one device for it.")
     if how != "auto":
         return how == "cross"
-    return method.cheap_fits and run.devices == 1 and count_calibratable(train) < FEW_PARTS
+    fits = method.cheap_fits and run.devices == 1 and not before
+    return fits and count_calibratable(train) < FEW_PARTS

@@ -73,7 +73,7 @@ def test_scores_of_defects_rise_above_those_of_adtr(adtr, labels):
 def test_it_goes_on_from_the_weights_of_adtr(adtr, monkeypatch):
     seen = {}
 
-    def stop(self, name, samples, bank, run, augment):
+    def stop(self, *args):
         seen.update({k: v.clone() for k, v in self.network_.state_dict().items()})
         raise RuntimeError("enough")
 

@@ -26,6 +26,7 @@ from onnx import ModelProto, TensorProto
 from blemish.backbones.base import Arrays, Features
 from blemish.errors import ModelFileError, OptionError
 from blemish.graphs import Graph
+from blemish.parallel import threads_asked
 from blemish.types import Pixels
 
 DEFAULT_STRIDES = (8,)
@@ -190,6 +191,7 @@ def _grid() -> NDArray[np.float64]:
 def _session(strides: tuple[int, ...]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads_asked()
     # Waiting threads sleep: a spinning one would take its core from whoever needs it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(

@@ -344,8 +344,8 @@ class AEXAD(Method):
         o, x = self.options, batch.x
         size = (x.shape[2], x.shape[3])
         if self._frozen:
-            kept = bank.take(batch.places, x.permute(0, 2, 3, 1).cpu().numpy())
-            features = torch.from_numpy(kept).permute(0, 3, 1, 2).to(x.device)
+            kept = bank.take(batch.places, lambda i: x[i].permute(1, 2, 0).cpu().numpy())
+            features = torch.from_numpy(kept).to(x.device).float().permute(0, 3, 1, 2)
         else:
             features = networks["encoder"](x)
         drawn = networks["drawer"](features, size)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.backbones.opening import images_seen
 from blemish.errors import CapabilityError
 from blemish.graphs import Graph
 from blemish.maps import Post
@@ -89,6 +90,12 @@ class Method:
         """Smoothing and pooling of the map."""
         return Post()
 
+    @property
+    def seen_before(self) -> tuple[str, ...]:
+        """Digests of images that a pre-trained part of it has learned from: calibrate elsewhere."""
+        name = getattr(self.options, "backbone", None)
+        return images_seen(name, getattr(self.options, "weights", None)) if name else ()
+
     def start_from(self, other: Method) -> None:
         """Begin with what another fitted method has learned; called before :meth:`learn`.
 
@@ -99,6 +106,16 @@ class Method:
         raise CapabilityError(
             f"{type(self).__name__} starts anew: it cannot go on from another detector. Leave init "
             "out."
+        )
+
+    def pretrain(self, samples: Samples, run: Run) -> None:
+        """Learn what a detector can start from, of images whose labels nobody knows.
+
+        Raises:
+            CapabilityError: There is nothing that could be learned before.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} has no pre-training: fit it. masked_autoencoder has."
         )
 
     def learn(self, samples: Samples, run: Run) -> None:

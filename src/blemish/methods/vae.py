@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from blemish import losses
-from blemish.datasets.splits import rank_groups
 from blemish.devices import seeded
+from blemish.error_maps import ceiling, glow, hold_out, usual_error
 from blemish.errors import MissingExtraError, OptionError
 from blemish.graphs import Graph
 from blemish.light import add_without_light, without_light
@@ -48,11 +47,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("The method vae", "train") from error
 
-HELD_OUT = 0.15  # share of the parts that is not trained on but tells the usual error
 BATCH = 8
 ACTIVE = 0.01  # variance over images above which a latent unit says something [4]
-CEILING = 99.5  # percentile of good maps that the difference picture shows as full
-SMOOTHING = 2.0  # of the usual error, in pixels
 
 
 @dataclass(frozen=True)
@@ -181,7 +177,7 @@ class VAE(Method):
         count = sum(p.numel() for p in network.parameters())
         # Weights, gradients and two moments of Adam, 4 bytes each.
         run.say(f"vae: {count:,} parameters, about {16 * count / 1e9:.2g} GB to train them.")
-        trained_on, held_out = _hold_out(samples, run.seed)
+        trained_on, held_out = hold_out(samples, run.seed)
         if o.centre:
             mean, spread = mean_view(trained_on, BATCH)
             network.centre_on(torch.from_numpy(mean).permute(2, 0, 1), spread)
@@ -204,7 +200,7 @@ class VAE(Method):
             ceilings = errors.max(axis=(1, 2), keepdims=True)
         else:
             ceilings = np.full((len(x), 1, 1), self.ceiling_, np.float32)
-        pictures = {"reconstruction": drawn, name: _glow(errors / np.maximum(ceilings, 1e-12))}
+        pictures = {"reconstruction": drawn, name: glow(errors / np.maximum(ceilings, 1e-12))}
         return Output(errors / self.usual_, None, pictures)
 
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
@@ -319,20 +315,11 @@ class VAE(Method):
             found.append((errors, batch.valid))
         errors = np.concatenate([e for e, _ in found])  # (N, h, w)
         valid = np.concatenate([v for _, v in found])
-        values = errors[valid]
-        self.ceiling_ = float(np.percentile(values, CEILING)) if values.size else 1.0
-        overall = max(float(values.mean()) if values.size else 1.0, 1e-8)
+        self.ceiling_ = ceiling(errors, valid)
         self.usual_ = np.ones((1, 1), np.float32)
-        if not self.options.standardise:
-            return
-        # A place in a tile is no place of the part.
-        self.usual_ *= overall
-        if not tiled:
-            count = ndimage.gaussian_filter(valid.sum(axis=0).astype(np.float32), SMOOTHING)
-            total = ndimage.gaussian_filter(errors.sum(axis=0), SMOOTHING)
-            # A tenth of the overall error as floor: where nothing ever happens, noise is no news.
-            local = np.where(count > 1e-3, total / np.maximum(count, 1e-3), overall)
-            self.usual_ = (local + 0.1 * overall).astype(np.float32)
+        if self.options.standardise:
+            # A place in a tile is no place of the part.
+            self.usual_ = usual_error(errors, valid, by_place=not tiled)
 
 
 class _Drawer(torch.nn.Module):
@@ -354,19 +341,6 @@ class _Drawer(torch.nn.Module):
         return drawn.reshape(-1, len(self.noise), *drawn.shape[1:]).mean(dim=1)
 
 
-def _hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Part the images by part; with fewer than four parts both are all images."""
-    # Another salt than the calibration split: its end of the ranking is not here any more.
-    ranked = rank_groups((r.group for r in samples.data), f"{seed}|usual error")
-    if len(ranked) < 4:
-        return samples, samples
-    held = set(ranked[: max(1, round(HELD_OUT * len(ranked)))])
-    return (
-        samples.part(r.key for r in samples.data if r.group not in held),
-        samples.part(r.key for r in samples.data if r.group in held),
-    )
-
-
 def _tensor(view: Pixels, valid: NDArray[np.bool_]) -> Tensor:
     """(H, W, 3) to (1, 3, H, W); mid grey where not valid, as in training."""
     filled = np.where(valid[:, :, None], view, np.float32(0.5))
@@ -384,8 +358,3 @@ def _squared_error(
     if local:
         found = without_light(found, valid, local)
     return np.where(valid, np.square(found).mean(axis=3), 0).astype(np.float32)
-
-
-def _glow(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(B, H, W) in [0, 1] to (B, H, W, 3): black, red, yellow, white."""
-    return np.stack([values * 3, values * 3 - 1, values * 3 - 2], axis=3).clip(0, 1)
