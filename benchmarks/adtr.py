@@ -5,8 +5,7 @@ arms of a kind, set before any of them was run; only `screw_paper` has the publi
 of ADTR+ go on from the ADTR of their data set, which is fitted once per call. Figures of ADTR+
 stand apart: it has seen defects. `list` prints all arms, `table` writes docs/methods/adtr.md.
 
-`identity` is a test on drawn images: how well does each reconstructor draw a texture that it never
-saw? `cifar DIR` is the CIFAR-10 protocol (`cifar miniature` draws a few images in its format).
+Studies on drawn images and CIFAR-10: benchmarks/adtr_studies.py; times: benchmarks/adtr_speed.py.
 """
 
 import sys
@@ -19,6 +18,7 @@ from blemish.benchmark import Result
 from blemish.datasets.opening import open_dataset
 from blemish.detector import Detector
 from blemish.evaluation import evaluate
+from blemish.nets.feature_transformer import RECONSTRUCTORS
 from common import (
     FEATURES_MB,
     RESULTS,
@@ -150,7 +150,8 @@ def run(name, draw, folder):
         notes=[*notes, *(f"No {kind} was seen in training." for kind in arm.unseen)],
     )
     result.write(RESULTS)
-    print(result.what, {k: round(figures[k]["value"], 3) for k in FIGURES}, flush=True)
+    said = {k: round(figures[k]["value"], 3) for k in FIGURES}
+    print(result.what, said, {k: round(v, 2) for k, v in result.seconds.items()}, flush=True)
 
 
 def results(name):
@@ -159,7 +160,8 @@ def results(name):
 
 def row(name):
     found = results(name)
-    return [ARMS[name].words, len(found) or "", *(cell(found, key) for key in FIGURES)]
+    arm = ARMS[name]
+    return [arm.words, f"`{name}`", len(found) or "", *(cell(found, key) for key in FIGURES)]
 
 
 def unseen_row(kind):
@@ -169,17 +171,58 @@ def unseen_row(kind):
     return [kind, *(cell(found, key) for key in keys for found in columns)]
 
 
+def identity_table():
+    found, kinds = results_of("identity", "adtr"), ("stripes", "checks", "specks")
+    rows = [
+        [
+            kind,
+            cell(found, f"{kind}_plates"),
+            *(
+                f"{cell(found, f'{kind}_{t}')} ({cell(found, f'{kind}_{t}_ratio', 1)})"
+                for t in kinds
+            ),
+        ]
+        for kind in RECONSTRUCTORS
+    ]
+    return markdown(("reconstructor", "plates", *kinds), rows)
+
+
+SPEED = {
+    "operations": "10^9 operations",
+    "step": "bare step, s",
+    "share": "share of the rate of a matrix product",
+    "kept": "step in training, s",
+    "recomputed": "with features computed again, s",
+    "speed_up": "times faster",
+    "limit": "limit",
+    "reached": "reached",
+}
+
+
+def speed_table():
+    rows = [
+        [where, name, *(cell(found, f"{key}_{name}", 3) for key in SPEED)]
+        for where, found in (
+            ("CPU", results_of("step", "adtr")),
+            ("GPU", results_of("step_gpu", "adtr")),
+        )
+        for name in ("mobilenetv1_100", "efficientnet_b4")
+    ]
+    return markdown(("", "backbone", *SPEED.values()), rows)
+
+
 def table():
     arms = [name for name in ARMS if not name.startswith(("smoke", "screw_unseen"))]
     tables = {
         data: markdown(
-            ("", "draws", *HEADER), (row(name) for name in arms if ARMS[name].data == data)
+            ("", "arm", "draws", *HEADER), (row(name) for name in arms if ARMS[name].data == data)
         )
         for data in SETS
     }
     sides = ("ADTR", "ADTR+, type unseen", "ADTR+, type seen")
     header = [f"{what}, {side}" for what in ("image AUROC", "X-AUC") for side in sides]
     tables["unseen"] = markdown(("type", *header), map(unseen_row, SCREW_TYPES))
+    tables |= {"identity": identity_table(), "speed": speed_table()}
     fill("adtr.md", tables)
 
 

@@ -110,8 +110,9 @@ ARMS = {
     "screw_vit_frozen": Arm(options=BASE("frozen")),
     "screw_vit_norm_only": Arm(options=BASE("norm_only")),
     "screw_vit_finetune": Arm(options=BASE("finetune")),
-    # Not in any table: does it run?
-    "smoke": Arm(options={"epochs": 1, "pastes": 1}, size=64, draws=(0,), judged=FILTERS),
+    # Not in any table: do they run?
+    "smoke": Arm(options={"epochs": 2, "pastes": 1}, draws=(0,), judged={"none": FILTERS["none"]}),
+    "smoke_vit": Arm(options=vit("scratch", epochs=1, pastes=1), size=64, draws=(0,)),
 }
 
 
@@ -248,7 +249,8 @@ def judge(name, what, draw, detector, data, folder, seconds):
         notes=notes,
     )
     result.write(RESULTS)
-    print(result.what, {k: round(figures[k]["value"], 3) for k in COLUMNS[:4]}, flush=True)
+    said = {k: round(figures[k]["value"], 3) for k in COLUMNS[:4]}
+    print(result.what, said, {k: round(v, 2) for k, v in seconds.items()}, flush=True)
 
 
 COLUMNS = ("x_auc", "x_f1", "x_iou", "image_auroc", "mass_inside", "contrast", "components")

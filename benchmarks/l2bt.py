@@ -132,7 +132,8 @@ def run(name, folder):
             ],
         )
         result.write(RESULTS)
-        print(result.what, {k: round(found.figures[k].value, 3) for k in FIGURES}, flush=True)
+        said = {k: round(found.figures[k].value, 3) for k in FIGURES}
+        print(result.what, said, {k: round(v, 2) for k, v in result.seconds.items()}, flush=True)
 
 
 def teacher():
@@ -172,20 +173,31 @@ def rows(data):
     for name, arm in ARMS.items():
         if arm.data != data or name == "smoke":
             continue
-        yield row(arm.words, results_of(name, arm.method))
+        yield row(arm.words, name, results_of(name, arm.method))
         for direction in arm.directions:
             found = results_of(f"{name}_{direction}", arm.method)
-            yield row(f"{arm.words}, {direction} student only", found)
-    yield row("PatchCore, 256 px", results_of(PATCHCORE[data], "patchcore"))
+            yield row(f"{arm.words}, {direction} student only", name, found)
+    yield row("PatchCore, 256 px", "", results_of(PATCHCORE[data], "patchcore"))
 
 
-def row(words, found):
-    return [words, *(cell(found, key) for key in FIGURES)]
+def row(words, arm, found):
+    return [words, f"`{arm}`" if arm else "", *(cell(found, key) for key in FIGURES)]
 
 
 def table():
-    header = ("", *FIGURES.values())
-    fill("l2bt.md", {data: markdown(header, rows(data)) for data in PATCHCORE})
+    header = ("", "arm", *FIGURES.values())
+    tables = {data: markdown(header, rows(data)) for data in PATCHCORE}
+    tables["gpu"] = markdown(("on a GPU", "figure"), gpu_rows())
+    fill("l2bt.md", tables)
+
+
+def gpu_rows():
+    for what in ("l2bt_training_gpu", "l2bt_inference_gpu"):
+        found = results_of(what, "l2bt")
+        for figure in [f for r in found for f in r["figures"].values()]:
+            yield figure["label"], f"{figure['value']:.4g}"
+        if not found:
+            yield f"`{what}`", "–"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What happens on the lines of `station_line.py`: parts, kinds of defect, drift. Fixed beforehand."""
+"""What happens on the lines of `station_line.py`: parts, defects, drift. Fixed beforehand."""
 
 import os
 import random

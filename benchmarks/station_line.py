@@ -3,14 +3,15 @@
 `python benchmarks/station_line.py plates SEED` runs 20 days of drawn battery plates, 100 a day, 10
 of them defective, through the functions behind the station's pages: new kinds of defect appear, the
 lamp ages, one morning the camera has been moved. Each evening a reviewer who is always right
-handles 20 parts, the audited ones first, then the top of the queue; every fifth evening a challenger
-is trained as the part was created, and one that learns from the painted masks (plates: on the
-tenth day only, it takes longest); what the station calls measurably better is promoted. The same plates are also judged by the first version
-alone. `tile SEED` does so with photos of magnetic tile, 40 a day, with no drift of our making.
+handles 20 parts, the audited ones first, then the top of the queue. Every fifth evening a
+challenger is trained as the part was created, and one that learns from the painted masks (of
+plates on the tenth day only: it takes longest); the best of those that the station calls measurably
+better is promoted. The same plates are also judged by the first version alone. `tile SEED` does so
+with photos of magnetic tile, 40 a day, 8 reviewed, with no drift of our making.
 
 A seed is a results file of its own; LINE_DAYS and LINE_EVERY (days from one relearning to the next)
-make short trials that write none. `table` and `chart` write what docs/station.md shows. What happens on the line is in `line_data.py`; both files
-were fixed before the first run.
+make short trials that write none. `table` and `chart` write what docs/station.md shows. What
+happens on the line is in `line_data.py`; both files were fixed before the first run.
 """
 
 import hashlib

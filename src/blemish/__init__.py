@@ -54,6 +54,8 @@ _PUBLIC = {
     "evaluate": "blemish.evaluation",
     "export_onnx": "blemish.exporting.export",
     "explain": "blemish.explanation",
+    "Likeness": "blemish.likeness",
+    "find_likeness": "blemish.likeness",
     "heat_layer": "blemish.reporting.heat_layer",
     "image_digest": "blemish.datasets.base",
     "is_image_name": "blemish.images",

@@ -40,6 +40,8 @@ from blemish.images import write_tiff as write_tiff
 from blemish.inspection import Inspection as Inspection
 from blemish.inspection import Tally as Tally
 from blemish.inspection import identity as identity
+from blemish.likeness import Likeness as Likeness
+from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import blemish
-from blemish import options, registry
+from blemish import options, registry, training_samples
 from blemish.calibration import Calibration, CalibrationBuilder, PixelRule, check_rate
 from blemish.datasets.base import DataSet
 from blemish.errors import (
@@ -34,7 +34,6 @@ from blemish.model_file import ModelFile, read_detector_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
 from blemish.pretrained import Pretrained
-from blemish.samples import Samples
 from blemish.settings import geometry_for, read_options
 from blemish.types import Image, Prediction
 
@@ -54,6 +53,7 @@ class Detector:
     Raises:
         UnknownNameError: No such method, preset or option.
         OptionError: An option has a value that it cannot take.
+        CapabilityError: Augmentation for a method that does not learn from changed images.
 
     Example:
         >>> detector = Detector("patchcore").fit(open_dataset("photos"))
@@ -67,6 +67,7 @@ class Detector:
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
         check_rate(self.false_alarms)
+        training_samples.check(self.settings, method, self._method_class)
         self._fitted: Fitted | None = None
 
     # ------------------------------------------------------------------ learning
@@ -125,13 +126,14 @@ class Detector:
         init: Detector | Pretrained | None = None,
     ) -> tuple[Pipeline, tuple[str, ...]]:
         """A method that has learned, and the digests of what it learned from."""
-        method, samples = self._method_class(self.options), Samples(data, geometry)
+        method = self._method_class(self.options)
+        samples = training_samples.make(data, geometry, self.settings)
         if init is not None:
             method.start_from(init.pipeline.method)
         method.learn(samples, run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
-        learned = (*samples.digests, *(init.learned if init is not None else ()))
-        return pipeline, tuple(dict.fromkeys(learned))
+        earlier = init.learned if init is not None else ()
+        return pipeline, tuple(dict.fromkeys((*training_samples.digests(samples), *earlier)))
 
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
@@ -150,16 +152,18 @@ class Detector:
         if len(folds) > 1:
             return self.fit(data, run)
         ((learn, calibrate),) = folds
-        known, present = set(fitted.learned), set(learn.hashes.values())
+        known = set(fitted.learned)
+        present = {*learn.hashes.values(), *learn.origins}
         new = tuple(r for r in learn if learn.hashes[r.key] not in known)
         removed = [digest for digest in fitted.learned if digest not in present]
-        samples = Samples(replace(learn, records=new), fitted.pipeline.geometry)
+        geometry = fitted.pipeline.geometry
+        samples = training_samples.make(replace(learn, records=new), geometry, self.settings)
         # On a copy: when anything fails on the way, the detector is what it was.
         method = copy.copy(fitted.pipeline.method)
         method.update(samples, removed, run)
         pipeline = replace(fitted.pipeline, method=method)
         kept = [digest for digest in fitted.learned if digest in present]
-        learned = (*kept, *samples.digests)
+        learned = (*kept, *training_samples.digests(samples))
         builder = CalibrationBuilder()
         calibrated = collect(builder, pipeline, calibrate, run)
         paths = recorded_paths([calibrate], calibrated)

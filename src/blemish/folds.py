@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from blemish.datasets.base import DataSet
 from blemish.datasets.splits import calibration_split, count_calibratable, cross_folds
+from blemish.datasets.synthetic import check_synthetic
 from blemish.errors import DataError, OptionError
 from blemish.methods.base import Method, Run
 from blemish.settings import Settings
@@ -41,6 +42,7 @@ def choose_folds(
         OptionError: Several devices with ``calibration="cross"``.
     """
     train = data.select("train")
+    check_synthetic(train)
     defective = train.select(defective=True)
     if method.supervision == "normal" and len(defective):
         raise DataError(
@@ -54,6 +56,7 @@ def choose_folds(
             f"{name} learns from marked defects, of which {data.name} has none for training: move "
             "some there with few_defects=3, or use patchcore, which needs good images only."
         )
+    before = (*before, *train.origins)
     if _is_cross(train, settings, method, run, before):
         folds = cross_folds(train, settings.folds, settings.seed)
         run.say(f"Fits {len(folds) + 1} times, so that every good part calibrates once.")
@@ -74,16 +77,18 @@ def _leave_out(
     """Keep images from calibrating that were seen before; by digest."""
     if len(folds) > 1:
         raise OptionError(
-            "calibration=cross cannot go on from another detector or pre-trained encoder, which "
-            "has seen parts of every fold; use calibration=split."
+            "calibration=cross goes neither with another detector to go on from, nor with a "
+            "pre-trained encoder or synthetic images, which have seen parts of every fold; use "
+            "calibration=split."
         )
     ((learn, held_out),) = folds
     known = set(before)
     rest = tuple(r for r in held_out if held_out.hashes[r.key] not in known)
     if not rest:
         raise DataError(
-            f"All {len(held_out)} calibration images were learned from by the detector to go on "
-            "from, or by the pre-trained encoder. Add good images that it has not seen, fit anew, "
+            f"All {len(held_out)} calibration images were learned from before: by the detector to "
+            "go on from, the pre-trained encoder or the generator of synthetic images. Use the "
+            "seed and the calibration share of then, add good images that were not seen, fit anew, "
             "or pre-train with --data, which leaves calibration images out."
         )
     return [(learn, replace(held_out, records=rest))]

@@ -74,6 +74,22 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
 
 
+def gaussian_kl_between(
+    mean: Tensor, log_variance: Tensor, other: Tensor, other_log_variance: Tensor
+) -> Tensor:
+    """Divergence of N(mean, variance) from N(other, other variance) per image and unit, in nats.
+
+    ``log(σ₂ / σ₁) + (σ₁² + (μ₁ - μ₂)²) / (2 σ₂²) - ½``, all (B, latent).
+    """
+    apart = (log_variance.exp() + (mean - other).square()) / other_log_variance.exp()
+    return 0.5 * (other_log_variance - log_variance + apart - 1)
+
+
+def sum_squared_error(x: Tensor, drawn: Tensor, valid: Tensor) -> Tensor:
+    """Sum of the squared differences over the valid pixels and channels of each image, (B,)."""
+    return ((drawn - x).square() * valid).sum(dim=(1, 2, 3))
+
+
 def with_free_bits(kl: Tensor, free: float) -> Tensor:
     """Sum of the mean divergences of the units, each at least `free` nats [2].
 

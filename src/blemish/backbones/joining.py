@@ -83,6 +83,18 @@ def add_average(graph: Graph, features: str, side: int) -> str:
     return graph.add("AveragePool", features, count_include_pad=0, **window)
 
 
+def add_unfold(graph: Graph, features: str, channels: int, side: int, values: int) -> str:
+    """Add :func:`unfold_neighbourhood` to a graph, (B, C, h, w) to (B, values, h, w)."""
+    size, reach = channels * side * side, side // 2
+    starts = np.arange(values + 1) * size // values
+    kernel = np.zeros((values, size), np.float32)
+    for row, (first, stop) in enumerate(zip(starts, starts[1:], strict=False)):
+        kernel[row, first:stop] = 1 / (stop - first)
+    border = graph.integers(0, 0, reach, reach, 0, 0, reach, reach)
+    wide = graph.add("Pad", features, border, mode="edge")
+    return graph.add("Conv", wide, graph.floats(kernel.reshape(values, channels, side, side)))
+
+
 def add_join(
     graph: Graph,
     maps: Sequence[str],

@@ -26,7 +26,6 @@ from blemish.errors import MissingExtraError
 from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.methods.base import GraphOutput, Method, Output, Run, State
-from blemish.methods.base import Size as View
 from blemish.model_file import part
 from blemish.nets.feature_transformer import RECONSTRUCTORS, Size, make_reconstructor
 from blemish.network_graph import add_network
@@ -201,7 +200,7 @@ class ReconstructsFeatures(Method):
         features = torch.from_numpy((kept - self.mean_) * self.scale_).permute(0, 3, 1, 2)
         return np.asarray(_Difference(self.network_)(features)[0].numpy(), np.float32)
 
-    def export_graph(self, graph: Graph, x: str, valid: str, size: View) -> GraphOutput:
+    def export_graph(self, graph: Graph, x: str, valid: str, size: tuple[int, int]) -> GraphOutput:
         """The same as :meth:`predict_batch`."""
         grids = [(size[0] // s, size[1] // s) for s in self.backbone_.strides]
         joined = add_join(graph, self.backbone_.export(graph, x, size), grids, self.grid_)

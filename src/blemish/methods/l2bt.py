@@ -29,6 +29,9 @@ from numpy.typing import NDArray
 from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.feature_cache import FeatureCache, cached
 from blemish.backbones.joining import (
+    add_average,
+    add_join,
+    add_unfold,
     average_neighbourhood,
     join_grids,
     unfold_neighbourhood,
@@ -216,15 +219,20 @@ class L2BT(Method):
         return Output(maps)
 
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
-        """The same as :meth:`predict_batch`: teacher, both students, the distance of unit vectors."""
+        """The same as :meth:`predict_batch`: teacher, both students, their errors."""
+        side, values = self.options.neighbourhood, self.options.unfold
         grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
         maps = self._backbone.export(graph, x, size)
-        maps = [add_average(graph, m, self.options.neighbourhood) for m in maps]
+        if values:
+            pairs = zip(maps, self._backbone.channels, strict=True)
+            maps = [add_unfold(graph, m, count, side, values) for m, count in pairs]
+        else:
+            maps = [add_average(graph, m, side) for m in maps]
         vectors = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
         if self.mean_ is not None and self.scale_ is not None:
             vectors = graph.add("Sub", vectors, graph.floats(self.mean_))
             vectors = graph.add("Mul", vectors, graph.floats(self.scale_))
-        width = sum(self._backbone.channels)
+        width = sum(self._widths)
         judge = self._judge.cpu().eval()
         (errors,) = add_network(graph, judge, graph.reshape(vectors, -1, width), (width,))
         judge.to(self.device_)
@@ -406,5 +414,5 @@ class L2BT(Method):
 
     @property
     def _judge(self) -> StudentErrors:
-        early = self._backbone.channels[0]
+        early, _ = self._widths
         return StudentErrors(self.students_, early, self.options.direction)

@@ -34,7 +34,7 @@ from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.memory import greedy_coreset, nearest, random_projection
 from blemish.memory_graph import add_nearest, add_weight
-from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
+from blemish.methods.base import Alike, GraphOutput, Method, Output, Run, Size, State
 from blemish.model_file import part
 from blemish.options import option
 from blemish.preprocess import add_cell_valid, cell_valid
@@ -77,6 +77,7 @@ class PatchCore(Method):
 
     Options = PatchCoreOptions
     exportable = True
+    augments = True
     cheap_fits = True
     presets = {  # noqa: RUF012
         "tiny": {"coreset": 0.05, "bank_mb": 0.5},
@@ -112,6 +113,7 @@ class PatchCore(Method):
         picked = self._choose(candidates, candidates.wanted, None, run)
         self.bank_ = candidates.vectors[picked].astype(np.float32)
         self.origins_ = candidates.origins[picked]
+        self.places_ = candidates.places[picked]
         self.images_ = candidates.digests
         self._prepare()
 
@@ -120,6 +122,7 @@ class PatchCore(Method):
         gone = {i for i, digest in enumerate(self.images_) if digest in set(removed)}
         keep = ~np.isin(self.origins_, list(gone))
         self.bank_, self.origins_ = self.bank_[keep], self.origins_[keep]
+        self.places_ = None if self.places_ is None else self.places_[keep]
         if len(samples):
             candidates = self._collect(samples, run)
             if self.scale_ is not None:
@@ -130,6 +133,8 @@ class PatchCore(Method):
             self.bank_ = np.concatenate([self.bank_, candidates.vectors[picked]], dtype=np.float32)
             self.origins_ = np.append(self.origins_, candidates.origins[picked] + len(self.images_))
             self.images_ = [*self.images_, *candidates.digests]
+            if self.places_ is not None:
+                self.places_ = np.concatenate([self.places_, candidates.places[picked]])
         if not len(self.bank_):
             raise DataError("No patch would be left in the bank: keep some of the images.")
         self._prepare()
@@ -154,6 +159,33 @@ class PatchCore(Method):
                 score = float(distances[worst])
                 scores[i] = score * self._weight(patches[worst], score, index[worst])
         return Output(maps, scores)
+
+    def find_alike(
+        self, x: Pixels, valid: NDArray[np.bool_], inside: NDArray[np.bool_]
+    ) -> Alike | None:
+        """The neighbour in the bank of the patch that is farthest from the bank."""
+        if self.places_ is None:
+            return None
+        features = self._embed(x[None])[0]
+        if self.scale_ is not None:
+            features *= self.scale_
+        grid = features.shape[:2]
+        cells = cell_valid(valid, grid) & cell_valid(inside, grid)
+        if not cells.any():
+            return None
+        distances, index = nearest(features[cells], self.bank_, self._squares)
+        worst = int(distances.argmax())
+        found = int(index[worst])
+        number, row, column = (int(value) for value in self.places_[found])
+        step = inside.shape[0] / grid[0], inside.shape[1] / grid[1]
+        own = np.argwhere(cells)[worst]
+        return Alike(
+            at=((own[0] + 0.5) * step[0], (own[1] + 0.5) * step[1]),
+            digest=self.images_[self.origins_[found]],
+            number=number,
+            there=((row + 0.5) * step[0], (column + 0.5) * step[1]),
+            distance=float(distances[worst]),
+        )
 
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
         """The same as :meth:`predict_batch`, channels first until the grids are joined."""
@@ -180,6 +212,8 @@ class PatchCore(Method):
         """The bank, where each patch came from, and the backbone."""
         header, weights = self._backbone.state()
         arrays: dict[str, NDArray[np.generic]] = {"bank": self.bank_, "origins": self.origins_}
+        if self.places_ is not None:
+            arrays["places"] = self.places_
         if self.scale_ is not None:
             arrays["scale"] = self.scale_
         arrays |= {f"backbone.{name}": array for name, array in weights.items()}
@@ -191,6 +225,8 @@ class PatchCore(Method):
         self.bank_ = np.asarray(arrays["bank"], np.float32)
         self.origins_ = np.asarray(arrays["origins"], np.int64)
         self.scale_ = np.asarray(arrays["scale"], np.float32) if "scale" in arrays else None
+        # Files of the first release do not tell where in its image a patch was.
+        self.places_ = np.asarray(arrays["places"], np.int32) if "places" in arrays else None
         self.images_ = list(header["images"])
         self._prepare()
 
@@ -219,27 +255,32 @@ class PatchCore(Method):
         candidates: _Candidates | None = None
         generator = np.random.default_rng(run.seed)
         backbone = cached(self._backbone, samples, run)
-        done = 0
+        done, shown = 0, len(samples) * samples.views_per_image * samples.passes
         started = time.perf_counter()
-        for batch in samples.batches(BATCH, keep=False):
+        changing = np.random.default_rng([run.seed, 1])
+        for batch in samples.changed_batches(BATCH, changing, keep=False):
             features = self._embed(batch.x, backbone)
             if candidates is None:
                 seconds = time.perf_counter() - started
-                candidates = self._plan(features, batch, len(samples), seconds, run)
+                candidates = self._plan(features, shown, seconds / len(batch.keys), run)
             candidates.add(features, batch, generator)
             done += len(batch.keys)
-            run.progress("features", min(done, len(samples)), len(samples))
+            run.progress("features", min(done, shown), shown)
         if candidates is None or not candidates.filled:
             raise DataError("No training image has a valid patch: check the region of interest.")
         candidates.trim(self._wanted(candidates.seen))
         return candidates
 
-    def _plan(
-        self, features: Features, batch: Batch, images: int, seconds: float, run: Run
-    ) -> _Candidates:
-        """Predict memory and time from the first batch, before anything large is made."""
+    def _plan(self, features: Features, views: int, seconds: float, run: Run) -> _Candidates:
+        """Predict memory and time from the first batch, before anything large is made.
+
+        Args:
+            features: Of the first batch.
+            views: Views in all.
+            seconds: Time per view.
+            run: Is told.
+        """
         channels = features.shape[3]
-        views = -(-images * len(batch.keys) // len(set(batch.keys)))
         patches = views * features.shape[1] * features.shape[2]
         each = 2 * channels + 4 * min(channels, PROJECTED)
         room = int(self.options.memory_mb * 1e6 // each)
@@ -253,7 +294,7 @@ class PatchCore(Method):
         run.say(
             f"PatchCore: {patches:,} patches with {channels} channels; {kept:,} candidates "
             f"({kept * each / 1e6:.0f} MB), bank {bank:,} ({bank * channels * 4 / 1e6:.1f} MB); "
-            f"about {seconds * images / len(batch.keys):.0f} s for features and "
+            f"about {seconds * views:.0f} s for features and "
             f"{2e-11 * kept * bank * min(channels, PROJECTED):.0f} s for the coreset."
         )
         return _Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
@@ -312,26 +353,33 @@ class _Candidates:
 
     def __post_init__(self) -> None:
         self.origins = np.empty(len(self.vectors), np.int64)
-        self.digests: list[str] = []
+        self.places = np.empty((len(self.vectors), 3), np.int32)  # view, row, column
+        self._images: dict[str, int] = {}  # number of each image, by digest
         self.filled = self.seen = self.wanted = 0
 
     def add(self, features: Features, batch: Batch, generator: np.random.Generator) -> None:
-        for vectors, valid, digest in zip(features, batch.valid, batch.digests, strict=True):
-            if not self.digests or self.digests[-1] != digest:
-                self.digests.append(digest)
-            patches = vectors[cell_valid(valid, vectors.shape[:2])]
-            self.seen += len(patches)
+        views = zip(features, batch.valid, batch.digests, batch.numbers, strict=True)
+        for vectors, valid, digest, number in views:
+            image = self._images.setdefault(digest, len(self._images))
+            cells = np.argwhere(cell_valid(valid, vectors.shape[:2]))
+            self.seen += len(cells)
             if self.share < 1:
-                chosen = generator.permutation(len(patches))[: int(self.share * len(patches))]
-                patches = patches[np.sort(chosen)]
-            patches = patches[: len(self.vectors) - self.filled]
-            rows = slice(self.filled, self.filled + len(patches))
-            self.vectors[rows] = to_half(patches)
-            self.origins[rows] = len(self.digests) - 1
-            self.filled += len(patches)
+                chosen = generator.permutation(len(cells))[: int(self.share * len(cells))]
+                cells = cells[np.sort(chosen)]
+            cells = cells[: len(self.vectors) - self.filled]
+            rows = slice(self.filled, self.filled + len(cells))
+            self.vectors[rows] = to_half(vectors[cells[:, 0], cells[:, 1]])
+            self.origins[rows] = image
+            self.places[rows, 0], self.places[rows, 1:] = number, cells
+            self.filled += len(cells)
+
+    @property
+    def digests(self) -> list[str]:
+        return list(self._images)
 
     def trim(self, wanted: int) -> None:
         self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
+        self.places = self.places[: self.filled]
         self.wanted = min(wanted, self.largest, self.filled)
 
 

@@ -132,8 +132,8 @@ def duel(
 ) -> dict[str, Any]:
     """Measure both on images that neither has seen, pair by pair.
 
-    Better is what is measurably so on enough parts: an interval above zero, of the ranking or of the
-    decisions, and none below.
+    Better is what is measurably so on enough parts: an interval above zero, of the ranking or of
+    the decisions, and none below.
 
     Returns:
         Plain JSON values: ``images``, ``defective``, ``figures`` (name to both values),

@@ -94,7 +94,7 @@ def add_image(context: Context, key: str, name: str, content: bytes, added: Adde
     height, width = decoded.pixels.shape[:2]
     with context.database.write() as session:
         part = find_part(session, key)
-        sha = context.blobs.record(session, content, decoded.media_type)
+        sha = context.blobs.record(session, content, decoded.media_type, decoded.digest)
         values = {"part_id": part.id, "sha": sha, "name": name[:300], "created": now()}
         if insert_once(session, PartImage, **values, width=width, height=height):
             added.new += 1
