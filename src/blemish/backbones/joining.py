@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def add_unfold(graph: Graph, features: str, channels: int, side: int, values: in
     size, reach = channels * side * side, side // 2
     starts = np.arange(values + 1) * size // values
     kernel = np.zeros((values, size), np.float32)
-    for row, (first, stop) in enumerate(zip(starts, starts[1:], strict=False)):
+    for row, (first, stop) in enumerate(pairwise(starts)):
         kernel[row, first:stop] = 1 / (stop - first)
     border = graph.integers(0, 0, reach, reach, 0, 0, reach, reach)
     wide = graph.add("Pad", features, border, mode="edge")
