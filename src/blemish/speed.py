@@ -209,7 +209,8 @@ def _bfloat16() -> Any:
 def _in_own_process(path: Path, half: bool) -> dict[str, float | None]:
     code = (
         "import json, sys; from pathlib import Path; from blemish.speed import measure_file; "
-        "print(json.dumps(measure_file(Path(sys.argv[1]), sys.argv[2] == 'half', float(sys.argv[3]))))"
+        "path, how, seconds = sys.argv[1:]; "
+        "print(json.dumps(measure_file(Path(path), how == 'half', float(seconds))))"
     )
     how = [str(path), "half" if half else "single", str(SECONDS)]
     words = [sys.executable, "-W", "ignore", "-c", code, *how]
