@@ -13,7 +13,6 @@ of 1e-4. Nothing is chosen by the figures; every arm is in the tables.
 import os
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -108,8 +107,7 @@ def run(name, folder):
     for direction in ("", *arm.directions):
         if direction:
             method.options = replace(method.options, direction=direction)
-        kept = remembering(detector, folder) if arm.method == "l2bt" else nullcontext()
-        with kept:
+        with remembering(detector, folder):
             found = evaluate(detector, data)
         result = Result(
             what="_".join(filter(None, (name, direction))),
