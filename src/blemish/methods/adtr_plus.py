@@ -19,7 +19,7 @@ import numpy as np
 
 from blemish import losses
 from blemish.augmentation.confetti import confetti
-from blemish.backbones.view_feed import defective_views
+from blemish.backbones.views import defective_views
 from blemish.defect_pool import Item, marked_views
 from blemish.errors import DataError, MissingExtraError, OptionError
 from blemish.methods.base import Method, Run

@@ -19,7 +19,7 @@ from blemish.backbones.feature_bank import FeatureBank
 from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import channel_scale, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
-from blemish.backbones.view_feed import View, ViewFeed, good_views
+from blemish.backbones.views import View, ViewFeed, good_views
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError
 from blemish.maps import Post
