@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,7 +83,7 @@ def add_average(graph: Graph, features: str, side: int) -> str:
     return graph.add("AveragePool", features, count_include_pad=0, **window)
 
 
-def add_join(graph: Graph, maps: list[str], grids: list[tuple[int, int]]) -> str:
+def add_join(graph: Graph, maps: Sequence[str], grids: Sequence[tuple[int, int]]) -> str:
     """Add :func:`join_grids` to a graph, (B, C, h, w) each to one; `grids` are their h and w."""
     rows, columns = grids[0]
     resized = [maps[0]]

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_bank import FeatureBank
-from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import channel_scale, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
-from blemish.backbones.views import View, ViewFeed, good_views
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError
+from blemish.features.feature_bank import FeatureBank
+from blemish.features.feature_cache import cached
+from blemish.features.view_feed import View, ViewFeed, good_views
 from blemish.maps import Post
 from blemish.methods.base import Method, Output, Run, State
 from blemish.model_file import part

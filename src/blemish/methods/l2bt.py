@@ -27,16 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_cache import FeatureCache, cached
 from blemish.backbones.joining import (
     average_neighbourhood,
     join_grids,
     unfold_neighbourhood,
 )
 from blemish.backbones.opening import open_backbone, restore_backbone
-from blemish.backbones.token_feed import TokenFeed, Vectors
 from blemish.devices import find_device, has_bf16, seeded
 from blemish.errors import DataError, MissingExtraError, OptionError
+from blemish.features.feature_cache import FeatureCache, cached
+from blemish.features.token_feed import TokenFeed, Vectors
 from blemish.maps import Post
 from blemish.methods.base import Method, Output, Run, State
 from blemish.model_file import part
