@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from blemish.features.feature_bank import FeatureBank
-from blemish.features.view_feed import ViewFeed, defective_views, good_views
 from blemish.datasets.base import DataSet
 from blemish.defect_pool import marked_views
+from blemish.features.feature_bank import FeatureBank
+from blemish.features.view_feed import ViewFeed, defective_views, good_views
 from blemish.preprocess import Geometry
 from blemish.samples import Samples
 from drawn import defective_records, good_records
