@@ -68,7 +68,8 @@ def one_step(nets, step=9, **options):
     )
     torch.manual_seed(5)
     method = AdVAE(AdVAEOptions(**OPTIONS, **options))
-    return method._step(nets, batch(), now), updates
+    terms = method._step(nets, batch(), now)
+    return {name: term.detach() for name, term in terms.items()}, updates
 
 
 def test_step_one_leaves_the_encoder_alone_and_step_two_everything_else():
