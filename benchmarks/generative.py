@@ -153,6 +153,8 @@ def better(target):
                     "high": found.high,
                     "label": f"Image {label}, {region}: {first} minus {second}",
                 }
+    if not figures:
+        raise SystemExit("better: run the folds of two arms of a region first.")
     return Result(
         what="better",
         command="python benchmarks/generative.py better",
