@@ -6,7 +6,9 @@ A cell without a results file is a dash, with the command that fills it.
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+from blemish.reporting.score_charts import score_histogram
 from generative import PAIRS, REGIONS, SWEEP, file_of
 from results_table import written
 from vae_table import as_table
@@ -15,6 +17,11 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/generative.md"
 COMPARED = ("ganomaly", "vae", "advae", "plain", "patchcore")
+STYLE = (
+    "svg{background:#fff}text{font:12px sans-serif;fill:#1c2230}.tick{fill:#596070}"
+    ".grid{stroke:#e2dfd8}.axis,.rule{stroke:#596070}"
+    ".tone-good{fill:#2a69ac}.tone-defective{fill:#c14a17}"
+)
 NAMES = {"plain": "autoencoder", "advae_off": "advae, terms off"}
 FIGURES = ("image_auroc", "image_ap", "prevalence", "pixel_auroc", "aupro_0.30")
 HEAD = ["image AUROC", "AP", "AP of a guess", "pixel AUROC", "AUPRO"]
@@ -120,6 +127,21 @@ def sweep():
     return as_table(lines)
 
 
+def draw_histograms():
+    """Scores of the first fold of whole plates as SVG files: one set of bins for both kinds."""
+    for arm in ("ganomaly", "vae", "advae"):
+        found = read(file_of(f"folds_whole_{arm}", arm))
+        if found is None:
+            continue
+        run = found["runs"][0]
+        pairs = zip(run["scores"], run["defective"], strict=True)
+        images = [SimpleNamespace(score=score, defective=bad) for score, bad in pairs]
+        shown = SimpleNamespace(images=images, calibration_scores=(), threshold=run["threshold"])
+        svg = str(score_histogram(shown).svg).replace(">", f"><style>{STYLE}</style>", 1)
+        svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        (ROOT / f"docs/pictures/generative_{arm}.svg").write_text(svg + "\n", "utf-8")
+
+
 PARTS = {
     "compared": compared,
     "paired": paired,
@@ -145,6 +167,7 @@ def main():
     if "--check" in sys.argv:
         sys.exit(0 if wanted == text else f"{PAGE} is stale: run benchmarks/generative_table.py.")
     PAGE.write_text(wanted, "utf-8")
+    draw_histograms()
 
 
 if __name__ == "__main__":
