@@ -40,10 +40,15 @@ from blemish.images import write_tiff as write_tiff
 from blemish.inspection import Inspection as Inspection
 from blemish.inspection import Tally as Tally
 from blemish.inspection import identity as identity
+from blemish.likeness import Likeness as Likeness
+from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
+from blemish.model_file import is_encoder_file as is_encoder_file
 from blemish.options import parse_assignments as parse_assignments
+from blemish.pretrained import Pretrained as Pretrained
+from blemish.pretrained import pretrain as pretrain
 from blemish.reporting.comparison_page import write_comparison as write_comparison
 from blemish.reporting.heat_layer import heat_layer as heat_layer
 from blemish.reporting.html import write_report as write_report
@@ -55,6 +60,8 @@ from blemish.result_files import line_of as line_of
 from blemish.result_files import safe_text as safe_text
 from blemish.run import Progress as Progress
 from blemish.run import Run as Run
+from blemish.scale.bulk import Bulk as Bulk
+from blemish.scale.bulk import inspect_in_bulk as inspect_in_bulk
 from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station

@@ -12,7 +12,6 @@ goes on ends with the same weights, bit for bit on the CPU, as one that was neve
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -308,10 +307,10 @@ def _batches(
     def read(first: int) -> Batch:
         rows = order[first : first + plan.batch]
         # A device without a view would be waited for by the others: there it sees one again.
-        batch = samples.take([places[row] for row in rows[rank % len(rows) :: devices]])
-        if augment is None:
-            return batch
-        return augment(batch, np.random.default_rng([seed, AUGMENT, epoch, first, rank]))
+        own = [places[row] for row in rows[rank % len(rows) :: devices]]
+        generator = np.random.default_rng([seed, AUGMENT, epoch, first, rank])
+        batch = samples.take(own, generator)
+        return batch if augment is None else augment(batch, generator)
 
     firsts = range(0, plan.steps(len(order)) * plan.batch, plan.batch)
     for batch in read_ahead(read, firsts, ahead=2):
@@ -341,14 +340,12 @@ def _identity(learner: Learner, samples: Samples, plan: Plan, run: Run) -> dict[
     """What must be the same for a checkpoint to be gone on with."""
     if run.checkpoint is None:
         return {}
-    data = hashlib.sha256("".join(samples.digests).encode()).hexdigest()[:32]
     return {
         **learner.identity,
         "plan": asdict(plan),
         "seed": run.seed,
         "devices": run.devices,
-        "geometry": samples.geometry.to_json(),
-        "data": data,
+        **samples.identity,
     }
 
 

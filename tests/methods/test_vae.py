@@ -9,7 +9,6 @@ import pytest
 from blemish.checkpoints import Checkpoint, open_folder
 from blemish.datasets.base import DataSet, Record
 from blemish.detector import Detector
-from blemish.error_maps import glow, hold_out
 from blemish.errors import DataError, OptionError, TrainingError
 from blemish.methods.image_reconstruction import squared_error
 from blemish.methods.vae import VAE, VAEOptions
@@ -226,15 +225,6 @@ def test_a_tracker_that_cannot_be_reached_is_said_once_and_the_fit_goes_on(tmp_p
     assert len(detector.history["loss"]) == 3
 
 
-def test_the_usual_error_is_measured_on_parts_that_were_not_trained_on():
-    samples = drawn_samples(20)
-    learn, held = hold_out(samples, 0)
-    assert (len(learn), len(held)) == (17, 3)
-    assert not {r.key for r in learn.data} & {r.key for r in held.data}
-    few = drawn_samples(3)
-    assert hold_out(few, 0) == (few, few)
-
-
 def test_defective_training_images_are_refused():
     data = bar_data(4, 2)
     moved = tuple(
@@ -242,12 +232,6 @@ def test_defective_training_images_are_refused():
     )
     with pytest.raises(DataError, match="good images only"):
         make().fit(DataSet("mixed", moved))
-
-
-def test_the_difference_glows_from_black_to_white():
-    assert glow(np.float32([[[0, 1 / 3, 2 / 3, 1, 9]]])).round(3).tolist() == [
-        [[[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1]]]
-    ]
 
 
 def test_geometry_of_the_samples_is_the_network_s_size():

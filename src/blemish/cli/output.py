@@ -48,6 +48,14 @@ def load(model: Path, false_alarms: str | None) -> blemish.Detector:
     return detector
 
 
+def load_start(init: Path | None) -> blemish.Detector | blemish.Pretrained | None:
+    """Load what a fit goes on from: a detector, or what `blemish pretrain` wrote."""
+    if init is None:
+        return None
+    made = blemish.Pretrained if blemish.is_encoder_file(init) else blemish.Detector
+    return made.load(init)
+
+
 def size(text: str) -> tuple[int, int]:
     """(height, width) of ``WIDTHxHEIGHT``."""
     width, _, height = text.lower().replace("×", "x").partition("x")

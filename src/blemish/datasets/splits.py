@@ -119,7 +119,7 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     Defective images go to test, and with them the good photos of the same parts. Of the other good
     parts those with a hash below `share` follow: adding images moves no earlier image from one
     side to the other, unless there was only one part on a side. Without defective images all is
-    for training.
+    for training, and synthetic images always are.
 
     Args:
         records: Records whose splits are to be replaced.
@@ -129,7 +129,8 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     defective = {r.group for r in records if r.defective}
     # Another salt than the calibration split has, or both would take the same end of the ranking.
     salt = f"{seed}|test"
-    ranked = rank_groups((r.group for r in records if r.group not in defective), salt)
+    kept = defective | {r.group for r in records if r.synthetic}
+    ranked = rank_groups((r.group for r in records if r.group not in kept), salt)
     chosen = {group for group in ranked if int(_digest(group, salt), 16) < share * 2**256}
     # With few parts the hashes may all lie on one side; each side needs a part.
     if share > 0:
@@ -137,7 +138,10 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     if len(ranked) > 1 and len(chosen) == len(ranked):
         chosen.discard(ranked[-1])
     test = defective | chosen if defective else set()
-    return [replace(r, split="test" if r.group in test else "train") for r in records]
+    return [
+        replace(r, split="test" if r.group in test and not r.synthetic else "train")
+        for r in records
+    ]
 
 
 def few_defects(data: DataSet, per_type: int, draw: int = 0, unseen: Sequence[str] = ()) -> DataSet:
@@ -230,10 +234,12 @@ def count_calibratable(data: DataSet) -> int:
 def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str]]:
     """The training normals, their groups, and those that may calibrate, ranked."""
     normals = data.select("train", defective=False)
-    groups = {r.group for r in normals}
+    # What was never photographed is no part.
+    groups = {r.group for r in normals if not r.synthetic}
     if len(groups) < 2:
         raise DataError(
-            f"{data.name} has {len(normals)} good training images of {len(groups)} parts; learning "
+            f"{data.name} has {len(normals)} good training images of {len(groups)} parts that were "
+            "photographed; learning "
             "and calibrating need at least 2 parts. Add good images."
         )
     train = data.select("train")

@@ -62,6 +62,7 @@ class ReconstructsImages(Method):
     """A method whose map is the squared difference to what a network draws of the image."""
 
     exportable = True
+    augments = True
     default_size = (256, 256)
 
     options: ReconstructionOptions
