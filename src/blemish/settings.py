@@ -47,7 +47,7 @@ class Settings:
         4, "Changed copies of each good image, for methods that look once (patchcore).", low=1
     )
     calibration_share: float = option(
-        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.9
+        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.99
     )
     calibration: str = option(
         "auto",

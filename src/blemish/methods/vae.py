@@ -356,9 +356,10 @@ class _Drawer(torch.nn.Module):
 
 
 def _hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Part the images by part; with fewer than four parts both are all images."""
+    """Part the photos by part; with fewer than four parts both are all images."""
     # Another salt than the calibration split: its end of the ranking is not here any more.
-    ranked = rank_groups((r.group for r in samples.data), f"{seed}|usual error")
+    real = (r.group for r in samples.data if not r.synthetic)
+    ranked = rank_groups(real, f"{seed}|usual error")
     if len(ranked) < 4:
         return samples, samples
     held = set(ranked[: max(1, round(HELD_OUT * len(ranked)))])
