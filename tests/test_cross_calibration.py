@@ -12,6 +12,7 @@ from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, OverlapError
 from blemish.evaluation import evaluate
 from blemish.run import Run
+from blemish.settings import geometry_for
 from drawn import defective_records, good_records, images, plates
 from mock_method import MockMethod
 
@@ -75,7 +76,9 @@ def test_each_score_is_that_of_a_fit_without_the_part():
     for learn, held_out in cross_folds(DATA, 4, 0):
         part = DataSet("part", (*learn.records, *held_out.records))
         own = Detector("mock_method", false_alarms=0.4)
-        pipeline, _ = own._learn(learn, own._geometry(learn), Run())
+        pipeline, _ = own._learn(
+            learn, geometry_for(own.settings, learn, own._method_class(own.options)), Run()
+        )
         found = pipeline.analyse(images(held_out), lambda image: ("", image))
         expected += [analysis.score for analysis in found]
         assert len(part) == 16

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blemish.datasets.base import DataSet, Record, image_digest
-from blemish.detector import Detector
 from blemish.datasets.synthetic import check_synthetic
+from blemish.detector import Detector
 from blemish.errors import DataError, OverlapError
 from blemish.methods.base import Progress, silent
 from blemish.metrics.explainability import ExplainabilityMetrics

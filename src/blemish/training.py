@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,11 +25,12 @@ from numpy.typing import NDArray
 
 from blemish.checkpoints import CheckpointFolder, open_folder, pack, unpack
 from blemish.devices import mix_seeds, open_fabric, seeded
-from blemish.errors import MissingExtraError, TrainingError
+from blemish.errors import MissingExtraError
 from blemish.parallel import read_ahead
 from blemish.run import Run
 from blemish.samples import Batch, Samples
 from blemish.tracking import Tracking
+from blemish.training_watch import Clock, Means, not_finite
 
 try:
     import torch
@@ -56,6 +56,8 @@ class Plan:
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
         decay: Factor in (0, 1].
         drop_at: Share in [0, 1] of all steps after which ``"drop"`` drops.
+        least: Views that a batch has at least; a smaller rest of an epoch is left out. Batch
+            normalisation needs two.
     """
 
     epochs: int
@@ -65,6 +67,12 @@ class Plan:
     warm_up: float = 0.0
     decay: float = 1.0
     drop_at: float = 0.8
+    least: int = 1
+
+    def steps(self, views: int) -> int:
+        """Steps per epoch."""
+        whole, rest = divmod(views, self.batch)
+        return whole + (rest >= self.least and rest > 0)
 
     def rate(self, step: int, steps: int) -> float:
         """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
@@ -108,11 +116,17 @@ class Moment:
         step: Number of this step, from 0.
         steps: Steps in all.
         update: Called with the name of an optimiser and a loss: one step down its gradient.
+        frozen: Called with the name of a network and its inputs: what it makes of them, with
+            gradients that pass through to the inputs, not to its weights, and no word to other
+            devices. A network that is only passed through must be called this way.
+        mean: The mean of a scalar over all devices: what is decided by it is decided alike.
     """
 
     step: int
     steps: int
     update: Callable[[str, Tensor], None]
+    frozen: Callable[..., Any]
+    mean: Callable[[Tensor], Tensor]
 
 
 class Feed(Protocol):
@@ -181,7 +195,7 @@ def train(
         MissingExtraError: Lightning or the tracker is not installed.
     """
     places = samples.places if feed is None else []
-    per_epoch = math.ceil((len(places) if feed is None else len(feed)) / plan.batch)
+    per_epoch = plan.steps(len(places) if feed is None else len(feed))
     steps = per_epoch * plan.epochs
     fabric = open_fabric(run)
     identity = _identity(learner, samples, plan, run)
@@ -191,9 +205,10 @@ def train(
     ):
         done = _resume(learner, folder, run)
         tracking = _open_tracking(learner, plan, run, fabric.is_global_zero)
-        clock = _Clock(steps, run if fabric.is_global_zero else Run())
+        frozen = partial(_frozen, fabric, learner.networks)
+        clock = Clock(steps, run if fabric.is_global_zero else Run())
         for epoch in range(done, plan.epochs):
-            means = _Means()
+            means = Means()
             order = np.random.default_rng([run.seed, ORDER, epoch])
             if feed is None:
                 batches = _batches(samples, places, epoch, order, plan, run.seed, fabric, augment)
@@ -203,9 +218,10 @@ def train(
                 torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
                 rate = _set_rates(learner, plan.rate(step, steps))
                 update = partial(_update, fabric, optimisers, plan.clip, step)
-                terms = learner.step(networks, batch, Moment(step, steps, update))
+                now = Moment(step, steps, update, frozen, partial(_mean, fabric))
+                terms = learner.step(networks, batch, now)
                 means.add({**terms, "rate": rate}, step)
-                clock.show(step, means)
+                clock.show(step, means.values())
             for name, value in means.values().items():
                 run.history.setdefault(name, []).append(value)
             folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
@@ -235,25 +251,36 @@ def _update(
     """One step down the gradient of a loss, unless it would spoil the weights."""
     optimiser = optimisers[name]
     if not torch.isfinite(loss):
-        raise _not_finite(f"the loss of {name}", step)
+        raise not_finite(f"the loss of {name}", step)
     optimiser.zero_grad(set_to_none=True)
     fabric.backward(loss)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     if not torch.isfinite(norm):
-        raise _not_finite(f"the gradient of {name}", step)
+        raise not_finite(f"the gradient of {name}", step)
     if clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     optimiser.step()
 
 
-def _not_finite(what: str, step: int) -> TrainingError:
-    return TrainingError(
-        f"Training stopped at step {step}: {what} is not a finite number. It has changed no "
-        "weight, and a checkpoint keeps the last whole epoch; use a lower learning rate, or clip "
-        "the gradient."
-    )
+def _frozen(
+    fabric: Any, networks: Mapping[str, nn.Module], name: str, *inputs: Tensor
+) -> Tensor | tuple[Tensor, ...]:
+    """What a network makes of its inputs, while its weights count as constants."""
+    weights = {key: p.detach() for key, p in networks[name].named_parameters()}
+    with fabric.autocast():
+        found = torch.func.functional_call(networks[name], weights, inputs)
+    return _as_float(found)
+
+
+def _as_float(found: Any) -> Any:
+    return found.float() if isinstance(found, Tensor) else tuple(map(_as_float, found))
+
+
+def _mean(fabric: Any, value: Tensor) -> Tensor:
+    reduced: Tensor = fabric.all_reduce(value.detach(), reduce_op="mean")
+    return reduced
 
 
 def _set_rates(learner: Learner, factor: float) -> Tensor:
@@ -285,7 +312,8 @@ def _batches(
         batch = samples.take(own, generator)
         return batch if augment is None else augment(batch, generator)
 
-    for batch in read_ahead(read, range(0, len(order), plan.batch), ahead=2):
+    firsts = range(0, plan.steps(len(order)) * plan.batch, plan.batch)
+    for batch in read_ahead(read, firsts, ahead=2):
         yield Tensors(
             x=fabric.to_device(torch.from_numpy(batch.x).permute(0, 3, 1, 2)),
             valid=fabric.to_device(_plane(batch.valid)),
@@ -348,49 +376,3 @@ def _leave_to_the_first(fabric: Any) -> None:
         fabric.barrier()
         if not fabric.is_global_zero:
             sys.exit(0)
-
-
-class _Means:
-    """Means of the loss terms over the steps of an epoch."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._count = 0
-
-    def add(self, terms: Mapping[str, Tensor], step: int) -> None:
-        # One transfer from the device for all terms.
-        numbers = torch.stack([t.detach().float().cpu() for t in terms.values()]).tolist()
-        for name, value in zip(terms, numbers, strict=True):
-            if not math.isfinite(value):
-                raise _not_finite(f"the term {name}", step)
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-
-    def values(self) -> dict[str, float]:
-        return {name: total / self._count for name, total in self._sums.items()}
-
-
-class _Clock:
-    """Tells the loss and the time that is left."""
-
-    def __init__(self, steps: int, run: Run):
-        self._steps, self._run = steps, run
-        self._started, self._first = time.perf_counter(), -1
-
-    def show(self, step: int, means: _Means) -> None:
-        if self._first < 0:
-            # Steps of the checkpoint took no time here; the first one here is warming up.
-            self._started, self._first = time.perf_counter(), step
-        name, value = next(iter(means.values().items()))
-        text = f"training: {name} {value:.4g}"
-        if step > self._first:
-            each = (time.perf_counter() - self._started) / (step - self._first)
-            text += f", {_duration(each * (self._steps - step - 1))} left"
-        self._run.progress(text, step + 1, self._steps)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

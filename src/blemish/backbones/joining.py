@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,32 @@ def average_neighbourhood(features: Features, side: int) -> Features:
     return features
 
 
+def unfold_neighbourhood(features: Features, side: int, values: int) -> Features:
+    """The vectors of side × side cells around each cell as one, averaged down to `values` numbers.
+
+    As PatchCore has it [1]: numbers of one channel stand together, so that each of the result is
+    the mean of a few places of the neighbourhood and tells roughly what is where. Here the groups
+    that are averaged do not overlap.
+
+    [1] K. Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022.
+
+    Args:
+        features: (B, h, w, C) float32; cells at the border are repeated beyond it.
+        side: Odd number of cells.
+        values: At most C · side².
+
+    Returns:
+        (B, h, w, values) float32.
+    """
+    reach = side // 2
+    wide = np.pad(features, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(wide, (side, side), axis=(1, 2))
+    joined = around.reshape(*features.shape[:3], -1)
+    starts = np.arange(values) * joined.shape[3] // values
+    counts = np.diff(np.append(starts, joined.shape[3])).astype(np.float32)
+    return np.asarray(np.add.reduceat(joined, starts, axis=3) / counts, np.float32)
+
+
 def join_grids(maps: list[Features], grid: tuple[int, int] | None = None) -> Features:
     """Bring all maps to one grid by bilinear interpolation and join their channels.
 
@@ -55,7 +83,7 @@ def add_average(graph: Graph, features: str, side: int) -> str:
     return graph.add("AveragePool", features, count_include_pad=0, **window)
 
 
-def add_join(graph: Graph, maps: list[str], grids: list[tuple[int, int]]) -> str:
+def add_join(graph: Graph, maps: Sequence[str], grids: Sequence[tuple[int, int]]) -> str:
     """Add :func:`join_grids` to a graph, (B, C, h, w) each to one; `grids` are their h and w."""
     rows, columns = grids[0]
     resized = [maps[0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
+from blemish.cli import pretraining as pretraining  # adds its verb
 from blemish.cli.app import app
 from blemish.errors import BlemishError, CalibrationWarning
 

@@ -48,6 +48,14 @@ def load(model: Path, false_alarms: str | None) -> blemish.Detector:
     return detector
 
 
+def load_start(init: Path | None) -> blemish.Detector | blemish.Pretrained | None:
+    """Load what a fit goes on from: a detector, or what `blemish pretrain` wrote."""
+    if init is None:
+        return None
+    made = blemish.Pretrained if blemish.is_encoder_file(init) else blemish.Detector
+    return made.load(init)
+
+
 def size(text: str) -> tuple[int, int]:
     """(height, width) of ``WIDTHxHEIGHT``."""
     width, _, height = text.lower().replace("×", "x").partition("x")
@@ -181,6 +189,20 @@ def _line(figure: blemish.Figure) -> str:
     if figure.low is not None and figure.high is not None:
         interval = f"  [{figure.low:.3f}, {figure.high:.3f}]"
     return f"{figure.label:24} {figure.value:.3f}{interval}{oracle}"
+
+
+def cell_line(cell: blemish.Cell) -> str:
+    """Method, data, options, and image AUROC and AP with deviation and interval."""
+    words = [f"{k}={v}" for k, v in cell.options.items()]
+    texts = []
+    for name in ("image_auroc", "image_ap", "prevalence"):
+        figure = cell.figures.get(name, {})
+        if figure.get("value") is None:
+            continue
+        spread = f" ± {figure['deviation']:.3f}" if "deviation" in figure else ""
+        ends = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if "low" in figure else ""
+        texts.append(f"{name} {figure['value']:.3f}{spread}{ends}")
+    return "  ".join([cell.method, cell.data, *words, f"({cell.runs} runs)", *texts])
 
 
 def listing_text(listing: Mapping[str, Any]) -> str:

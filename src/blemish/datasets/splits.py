@@ -77,6 +77,43 @@ def cross_folds(data: DataSet, folds: int, seed: int) -> list[tuple[DataSet, Dat
     return found
 
 
+def normal_folds(data: DataSet, folds: int, seed: int = 0) -> list[DataSet]:
+    """Split the good images into k test sets, each with all defective images.
+
+    Every good part is tested once and learned from k - 1 times; what the data set itself calls
+    training and test does not count. Good photos of a part that also has a defective one are in
+    every test set.
+
+    Args:
+        data: Any data set.
+        folds: Number of splits k, at least 2.
+        seed: Other seeds give other splits.
+
+    Returns:
+        The same records with other splits, one data set per fold.
+
+    Raises:
+        OptionError: `folds` is below 2.
+        DataError: Fewer good parts than twice the folds.
+    """
+    if folds < 2:
+        raise OptionError(f"folds={folds} must be at least 2; 5 is usual.")
+    defective = {r.group for r in data if r.defective}
+    # A salt of its own, or the calibration split would take the same end of the ranking.
+    ranked = rank_groups((r.group for r in data if r.group not in defective), f"{seed}|fold")
+    if len(ranked) < 2 * folds:
+        raise DataError(
+            f"{data.name} has {len(ranked)} good parts, too few for {folds} folds of at least 2; "
+            "use fewer folds, or the data set's own split."
+        )
+    found = []
+    for fold in range(folds):
+        test = defective | set(ranked[fold::folds])
+        records = (replace(r, split="test" if r.group in test else "train") for r in data)
+        found.append(replace(data, records=tuple(records)))
+    return found
+
+
 def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[Record]:
     """Assign train and test where the data set itself says nothing.
 

@@ -27,12 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_cache import FeatureCache, cached
-from blemish.backbones.joining import average_neighbourhood, join_grids
+from blemish.backbones.joining import (
+    average_neighbourhood,
+    join_grids,
+    unfold_neighbourhood,
+)
 from blemish.backbones.opening import open_backbone, restore_backbone
-from blemish.backbones.token_feed import TokenFeed, Vectors
 from blemish.devices import find_device, has_bf16, seeded
 from blemish.errors import DataError, MissingExtraError, OptionError
+from blemish.features.feature_cache import FeatureCache, cached
+from blemish.features.token_feed import TokenFeed, Vectors
 from blemish.maps import Post
 from blemish.methods.base import Method, Output, Run, State
 from blemish.model_file import part
@@ -66,6 +70,9 @@ class L2BTOptions:
         (), "The early and the late feature map of a CNN by stride, in place of layers."
     )
     neighbourhood: int = option(1, "Side of the neighbourhood averaged around a patch.", low=1)
+    unfold: int = option(
+        0, "Values that it is unfolded into, in place of its mean; 0 = not.", low=0
+    )
     standardise: bool = option(
         False, "Shift and scale each channel to mean 0 and deviation 1 over good patches."
     )
@@ -127,6 +134,8 @@ class L2BT(Method):
                 "L2BT learns between an early and a late layer: name two, such as layers=7,11 or "
                 f"strides=8,16, not {','.join(map(str, options.strides or options.layers))!r}."
             )
+        if options.unfold and options.neighbourhood == 1:
+            raise OptionError("unfold needs cells around a patch: set neighbourhood=3 too.")
         if not options.remember and options.batching == "tokens":
             raise OptionError("remember=false computes whole images: it needs batching=image.")
 
@@ -150,9 +159,21 @@ class L2BT(Method):
             self.backbone_ = open_backbone(o.backbone, o.weights, o.strides, layers)
         return self.backbone_
 
+    @property
+    def _widths(self) -> tuple[int, int]:
+        """Values of an early and of a late vector."""
+        (early, late), values = self._backbone.channels, self.options.unfold
+        most = min(early, late) * self.options.neighbourhood**2
+        if values > most:
+            raise OptionError(
+                f"unfold={values} is more than the {most} values of a neighbourhood; use {most} or "
+                "less."
+            )
+        return values or early, values or late
+
     def make_students(self) -> TokenStudents:
         """Students that have not learned anything, as wide as teacher and options ask for."""
-        early, late = self._backbone.channels
+        early, late = self._widths
         return TokenStudents(early, late, self.options.hidden or (early + late) // 2)
 
     def learn(self, samples: Samples, run: Run) -> None:
@@ -252,7 +273,7 @@ class L2BT(Method):
         counts = [int(v.sum()) for v in valid]
         if not sum(counts):
             raise DataError("No training image has a valid patch: check the region of interest.")
-        o, width = self.options, sum(self._backbone.channels)
+        o, width = self.options, sum(self._widths)
         needed, room = 2 * width * sum(counts), o.memory_mb * 1e6
         run.say(
             f"L2BT: {sum(counts):,} patches of {len(places):,} views, {needed / 1e6:,.0f} MB; at "
@@ -318,7 +339,7 @@ class L2BT(Method):
         def read(i: int) -> Vectors:
             joined = self._embed(compute(i))[0]
             vectors = to_half(joined[valid[i]])
-            early = self._backbone.channels[0]
+            early = self._widths[0]
             return vectors[:, :early], vectors[:, early:]
 
         return read
@@ -341,15 +362,18 @@ class L2BT(Method):
         ok = batch.valid[:, 0].cpu().numpy() > 0
         cells = np.stack([cell_valid(v, joined.shape[1:3]) for v in ok])
         vectors = torch.from_numpy(joined[cells]).to(batch.x.device)
-        early = self._backbone.channels[0]
+        early = self._widths[0]
         return self._remembered_step(networks, (vectors[:, :early], vectors[:, early:]), now)
 
     # ------------------------------------------------------------------ both
 
     def _embed(self, maps: list[Features]) -> Features:
         """Both maps on the grid of the finer one, early channels first: (B, h, w, C + C')."""
-        side = self.options.neighbourhood
-        joined = join_grids([average_neighbourhood(m, side) for m in maps])
+        side, values = self.options.neighbourhood, self.options.unfold
+        if values:
+            joined = join_grids([unfold_neighbourhood(m, side, values) for m in maps])
+        else:
+            joined = join_grids([average_neighbourhood(m, side) for m in maps])
         if self.mean_ is not None and self.scale_ is not None:
             joined = (joined - self.mean_) * self.scale_
         return joined
@@ -357,7 +381,7 @@ class L2BT(Method):
     @torch.inference_mode()
     def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, C + C') to (n,): the distance of unit vectors, in [0, 2], or the product of both."""
-        both, channels = torch.from_numpy(vectors).to(self.device_), self._backbone.channels[0]
+        both, channels = torch.from_numpy(vectors).to(self.device_), self._widths[0]
         early, late = both[:, :channels], both[:, channels:]
         kind, errors = self.options.direction, torch.ones(len(vectors), device=self.device_)
         unit = torch.nn.functional.normalize

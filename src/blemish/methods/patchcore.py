@@ -21,21 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import (
     add_average,
-    add_join,
     average_neighbourhood,
     channel_scale,
     join_grids,
 )
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
+from blemish.features.feature_cache import cached
 from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.memory import greedy_coreset, nearest, random_projection
 from blemish.memory_graph import add_nearest, add_weight
-from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
+from blemish.methods.base import Alike, GraphOutput, Method, Output, Run, Size, State
 from blemish.model_file import part
 from blemish.options import option
 from blemish.preprocess import add_cell_valid, cell_valid
@@ -114,6 +113,7 @@ class PatchCore(Method):
         picked = self._choose(candidates, candidates.wanted, None, run)
         self.bank_ = candidates.vectors[picked].astype(np.float32)
         self.origins_ = candidates.origins[picked]
+        self.places_ = candidates.places[picked]
         self.images_ = candidates.digests
         self._prepare()
 
@@ -122,6 +122,7 @@ class PatchCore(Method):
         gone = {i for i, digest in enumerate(self.images_) if digest in set(removed)}
         keep = ~np.isin(self.origins_, list(gone))
         self.bank_, self.origins_ = self.bank_[keep], self.origins_[keep]
+        self.places_ = None if self.places_ is None else self.places_[keep]
         if len(samples):
             candidates = self._collect(samples, run)
             if self.scale_ is not None:
@@ -132,6 +133,8 @@ class PatchCore(Method):
             self.bank_ = np.concatenate([self.bank_, candidates.vectors[picked]], dtype=np.float32)
             self.origins_ = np.append(self.origins_, candidates.origins[picked] + len(self.images_))
             self.images_ = [*self.images_, *candidates.digests]
+            if self.places_ is not None:
+                self.places_ = np.concatenate([self.places_, candidates.places[picked]])
         if not len(self.bank_):
             raise DataError("No patch would be left in the bank: keep some of the images.")
         self._prepare()
@@ -141,6 +144,7 @@ class PatchCore(Method):
         features = self._embed(x)
         if self.scale_ is not None:
             features *= self.scale_
+        features -= self._centre
         maps = np.zeros(features.shape[:3], np.float32)
         scores = np.zeros(len(x)) if self.options.score == "patch" else None
         for i, vectors in enumerate(features):
@@ -148,7 +152,7 @@ class PatchCore(Method):
             if not cells.any():
                 continue
             patches = vectors[cells]
-            distances, index = nearest(patches, self.bank_, self._squares)
+            distances, index = nearest(patches, self._centred, self._squares)
             maps[i][cells] = distances
             if scores is not None:
                 worst = int(distances.argmax())
@@ -156,29 +160,60 @@ class PatchCore(Method):
                 scores[i] = score * self._weight(patches[worst], score, index[worst])
         return Output(maps, scores)
 
+    def find_alike(
+        self, x: Pixels, valid: NDArray[np.bool_], inside: NDArray[np.bool_]
+    ) -> Alike | None:
+        """The neighbour in the bank of the patch that is farthest from the bank."""
+        if self.places_ is None:
+            return None
+        features = self._embed(x[None])[0]
+        if self.scale_ is not None:
+            features *= self.scale_
+        grid = features.shape[:2]
+        cells = cell_valid(valid, grid) & cell_valid(inside, grid)
+        if not cells.any():
+            return None
+        distances, index = nearest(features[cells], self.bank_, self._squares)
+        worst = int(distances.argmax())
+        found = int(index[worst])
+        number, row, column = (int(value) for value in self.places_[found])
+        step = inside.shape[0] / grid[0], inside.shape[1] / grid[1]
+        own = np.argwhere(cells)[worst]
+        return Alike(
+            at=((own[0] + 0.5) * step[0], (own[1] + 0.5) * step[1]),
+            digest=self.images_[self.origins_[found]],
+            number=number,
+            there=((row + 0.5) * step[0], (column + 0.5) * step[1]),
+            distance=float(distances[worst]),
+        )
+
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
         """The same as :meth:`predict_batch`, channels first until the grids are joined."""
         side = self.options.neighbourhood
         maps = self._backbone.export(graph, x, size)
         grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
         maps = [add_average(graph, m, side) for m in maps]
-        joined = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+        channels, bank = self._backbone.channels, self._centred
         if self.scale_ is not None:
-            joined = graph.add("Mul", joined, graph.floats(self.scale_))
+            maps = _by_channel(graph, "Mul", maps, self.scale_, channels)
+        maps = _by_channel(graph, "Sub", maps, self._centre, channels)
+        shapes = [(count, *grid) for count, grid in zip(channels, grids, strict=True)]
+        found = add_nearest(graph, maps, shapes, bank, self._squares)
         cells = grids[0][0] * grids[0][1]
-        found = add_nearest(graph, joined, self.bank_, self._squares, cells)
         valid_cells = graph.reshape(add_cell_valid(graph, valid, size, grids[0]), -1, cells)
         distances = graph.add("Where", valid_cells, found.distances, graph.floats(0))
         score = None
         if self.options.score == "patch":
-            count = min(self.options.neighbours, len(self.bank_))
-            score = add_weight(graph, distances, found, self.bank_, self._squares, count)
+            count = min(self.options.neighbours, len(bank))
+            score = add_weight(graph, distances, found, bank, self._squares, count)
         return GraphOutput(graph.reshape(distances, -1, *grids[0]), grids[0], score)
 
     def state(self) -> State:
         """The bank, where each patch came from, and the backbone."""
         header, weights = self._backbone.state()
         arrays: dict[str, NDArray[np.generic]] = {"bank": self.bank_, "origins": self.origins_}
+        if self.places_ is not None:
+            arrays["places"] = self.places_
         if self.scale_ is not None:
             arrays["scale"] = self.scale_
         arrays |= {f"backbone.{name}": array for name, array in weights.items()}
@@ -190,11 +225,17 @@ class PatchCore(Method):
         self.bank_ = np.asarray(arrays["bank"], np.float32)
         self.origins_ = np.asarray(arrays["origins"], np.int64)
         self.scale_ = np.asarray(arrays["scale"], np.float32) if "scale" in arrays else None
+        # Files of the first release do not tell where in its image a patch was.
+        self.places_ = np.asarray(arrays["places"], np.int32) if "places" in arrays else None
         self.images_ = list(header["images"])
         self._prepare()
 
     def _prepare(self) -> None:
-        self._squares = np.einsum("ij,ij->i", self.bank_, self.bank_)
+        # Around their mean vectors are short. Far from the origin, where a channel hardly varies,
+        # the products of the search would be too large to tell near ones apart.
+        self._centre = self.bank_.mean(axis=0)
+        self._centred = self.bank_ - self._centre
+        self._squares = np.einsum("ij,ij->i", self._centred, self._centred)
 
     def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
@@ -288,9 +329,8 @@ class PatchCore(Method):
         count = min(self.options.neighbours, len(self.bank_))
         if count < 2:
             return 1.0
-        centre = self.bank_[index]
-        near = self._squares - 2 * (self.bank_ @ centre)
-        support = self.bank_[np.argpartition(near, count - 1)[:count]]
+        near = self._squares - 2 * (self._centred @ self._centred[index])
+        support = self._centred[np.argpartition(near, count - 1)[:count]]
         distances = np.linalg.norm(support - patch, axis=1).astype(np.float64)
         # The nearest vector is part of its own neighbourhood, in [1] too.
         # Beyond 700 the exponential overflows, and the weight has long been 1.
@@ -313,27 +353,43 @@ class _Candidates:
 
     def __post_init__(self) -> None:
         self.origins = np.empty(len(self.vectors), np.int64)
-        self._places: dict[str, int] = {}  # of each image, by digest
+        self.places = np.empty((len(self.vectors), 3), np.int32)  # view, row, column
+        self._images: dict[str, int] = {}  # number of each image, by digest
         self.filled = self.seen = self.wanted = 0
 
     def add(self, features: Features, batch: Batch, generator: np.random.Generator) -> None:
-        for vectors, valid, digest in zip(features, batch.valid, batch.digests, strict=True):
-            place = self._places.setdefault(digest, len(self._places))
-            patches = vectors[cell_valid(valid, vectors.shape[:2])]
-            self.seen += len(patches)
+        views = zip(features, batch.valid, batch.digests, batch.numbers, strict=True)
+        for vectors, valid, digest, number in views:
+            image = self._images.setdefault(digest, len(self._images))
+            cells = np.argwhere(cell_valid(valid, vectors.shape[:2]))
+            self.seen += len(cells)
             if self.share < 1:
-                chosen = generator.permutation(len(patches))[: int(self.share * len(patches))]
-                patches = patches[np.sort(chosen)]
-            patches = patches[: len(self.vectors) - self.filled]
-            rows = slice(self.filled, self.filled + len(patches))
-            self.vectors[rows] = to_half(patches)
-            self.origins[rows] = place
-            self.filled += len(patches)
+                chosen = generator.permutation(len(cells))[: int(self.share * len(cells))]
+                cells = cells[np.sort(chosen)]
+            cells = cells[: len(self.vectors) - self.filled]
+            rows = slice(self.filled, self.filled + len(cells))
+            self.vectors[rows] = to_half(vectors[cells[:, 0], cells[:, 1]])
+            self.origins[rows] = image
+            self.places[rows, 0], self.places[rows, 1:] = number, cells
+            self.filled += len(cells)
 
     @property
     def digests(self) -> list[str]:
-        return list(self._places)
+        return list(self._images)
 
     def trim(self, wanted: int) -> None:
         self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
+        self.places = self.places[: self.filled]
         self.wanted = min(wanted, self.largest, self.filled)
+
+
+def _by_channel(
+    graph: Graph,
+    kind: str,
+    maps: Sequence[str],
+    values: NDArray[np.float32],
+    channels: Sequence[int],
+) -> list[str]:
+    """Add an operation of every map (B, C, h, w) and its own C of the values of all channels."""
+    parts = np.split(values[:, None, None], np.cumsum(channels)[:-1])
+    return [graph.add(kind, m, graph.floats(own)) for m, own in zip(maps, parts, strict=True)]

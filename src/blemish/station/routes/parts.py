@@ -28,6 +28,12 @@ class NewPart(BaseModel):
     options: dict[str, str | int | float | bool | None] = {}
 
 
+class Challenger(BaseModel):
+    """What the next version may be; without a method it is made as the part was created."""
+
+    method: str | None = None
+
+
 class FolderName(BaseModel):
     """A folder, a manifest or a known data set on the machine that the station runs on."""
 
@@ -105,10 +111,11 @@ def train(station: Station, part: str) -> dict[str, Any]:
 
 
 @router.post("/parts/{part}/relearn", status_code=202)
-def relearn(station: Station, part: str) -> dict[str, Any]:
+def relearn(station: Station, part: str, challenger: Challenger | None = None) -> dict[str, Any]:
     """Train a challenger and compare it with the champion on parts that neither has seen."""
+    method = None if challenger is None else challenger.method
     with station.database.write() as session:
-        return job_json(parts.ask_for_job(session, part, "relearn"))
+        return job_json(parts.ask_for_job(session, part, "relearn", method))
 
 
 @router.get("/jobs/{job}")

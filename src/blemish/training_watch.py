@@ -1,0 +1,83 @@
+"""What is watched while a network is trained: loss terms, their being finite, the time left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from blemish.errors import MissingExtraError, TrainingError
+from blemish.run import Run
+
+try:
+    import torch
+    from torch import Tensor
+except ImportError as error:
+    raise MissingExtraError("Training a network", "train") from error
+
+
+class Means:
+    """Means of the loss terms over the steps of an epoch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, terms: Mapping[str, Tensor], step: int) -> None:
+        """Take the terms of one step.
+
+        Raises:
+            TrainingError: One of them is not a finite number.
+        """
+        # One transfer from the device for all terms.
+        numbers = torch.stack([t.detach().float().cpu() for t in terms.values()]).tolist()
+        for name, value in zip(terms, numbers, strict=True):
+            if not math.isfinite(value):
+                raise not_finite(f"the term {name}", step)
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def values(self) -> dict[str, float]:
+        """Name to mean so far."""
+        return {name: total / self._count for name, total in self._sums.items()}
+
+
+class Clock:
+    """Tells the loss and the time that is left.
+
+    Args:
+        steps: Steps in all.
+        run: Who is told.
+    """
+
+    def __init__(self, steps: int, run: Run):
+        self._steps, self._run = steps, run
+        self._started, self._first = time.perf_counter(), -1
+
+    def show(self, step: int, terms: Mapping[str, float]) -> None:
+        """Show the first of the means of an epoch so far."""
+        if self._first < 0:
+            # Steps of the checkpoint took no time here; the first one here is warming up.
+            self._started, self._first = time.perf_counter(), step
+        name, value = next(iter(terms.items()))
+        text = f"training: {name} {value:.4g}"
+        if step > self._first:
+            each = (time.perf_counter() - self._started) / (step - self._first)
+            text += f", {_duration(each * (self._steps - step - 1))} left"
+        self._run.progress(text, step + 1, self._steps)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def not_finite(what: str, step: int) -> TrainingError:
+    """The error of a loss, gradient or term that is no number."""
+    return TrainingError(
+        f"Training stopped at step {step}: {what} is not a finite number. It has changed no "
+        "weight, and a checkpoint keeps the last whole epoch; use a lower learning rate, or clip "
+        "the gradient."
+    )
