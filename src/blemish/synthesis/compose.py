@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def compose(
     chosen = [random.permutation(len(m.images))[:wanted] for m in manifests]
     columns = [_read(folder, rows) for folder, rows in zip(folders, chosen, strict=True)]
     _check_widths(folders, columns)
-    seams = [_measure(above, below) for above, below in zip(columns, columns[1:], strict=False)]
+    seams = [_measure(above, below) for above, below in pairwise(columns)]
     made = []
     for number, parts in enumerate(zip(*columns, strict=True)):
         image = join(parts, seams, feather)

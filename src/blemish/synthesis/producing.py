@@ -29,6 +29,7 @@ from blemish.types import Image
 
 SHOWN = 40  # images of a contact sheet
 ROW = 10
+FEWEST_COMPARED = 4  # images of which a distance says something
 MOST_TRIES = 20  # drawn images per asked one, before it is given up
 
 
@@ -128,26 +129,17 @@ def synthesize(
         TrainingError: As for :func:`blemish.training.train`.
     """
     run = run or Run()
-    train = data.select("train", defective=False)
-    check_synthetic(train)
-    if train.origins:
-        raise DataError(
-            f"{data.name} has synthetic images in training, and a GAN learns from photos only: open "
-            "it without the option synthetic."
-        )
-    learn, rest = calibration_split(train, calibration_share, run.seed)
+    learn, rest = calibration_split(_photos(data), calibration_share, run.seed)
     samples, held_out = (Samples(part, gan.geometry()) for part in (learn, rest))
     started = time.perf_counter()
     gan.learn(samples, run)
     trained = time.perf_counter()
-    photos = [views.pixels[0] for views in samples]
-    others = [views.pixels[0] for views in held_out]
+    photos, others = ([views.pixels[0] for views in part] for part in (samples, held_out))
     space = FeatureSpace(backbone, photos)
     curator = Curator(gan.judge, space, photos, others, score, rules)
     drawn, verdicts = _draw(gan, curator, count, run)
     finished = time.perf_counter()
     kept = [n for n, verdict in enumerate(verdicts) if not verdict.reason][:count]
-    rejected = [n for n, verdict in enumerate(verdicts) if verdict.reason]
     sets = {"drawn": drawn, "accepted": [drawn[n] for n in kept], "held_out_photos": others}
     return Production(
         manifest=_write(gan, folder, {n: (drawn[n], verdicts[n]) for n in kept}, samples, run),
@@ -155,15 +147,27 @@ def synthesize(
         distances={
             name: kernel_distance(space(images), space.real)
             for name, images in sets.items()
-            if len(images) >= 4
+            if len(images) >= FEWEST_COMPARED
         },
         features=features,
         history=run.history,
         accepted=[drawn[n] for n in kept[:SHOWN]],
-        rejected=[drawn[n] for n in rejected[:SHOWN]],
+        rejected=[drawn[n] for n, verdict in enumerate(verdicts) if verdict.reason][:SHOWN],
         learned=photos[:SHOWN],
         seconds={"training": trained - started, "drawing": finished - trained},
     )
+
+
+def _photos(data: DataSet) -> DataSet:
+    """The good training photos, and nothing that was drawn."""
+    train = data.select("train", defective=False)
+    check_synthetic(train)
+    if any(record.synthetic for record in train):
+        raise DataError(
+            f"{data.name} has synthetic images in training, and a GAN learns from photos only: "
+            "open it without the option synthetic."
+        )
+    return train
 
 
 def contact_sheet(images: Sequence[Image], row: int = ROW) -> Image:
@@ -177,9 +181,7 @@ def contact_sheet(images: Sequence[Image], row: int = ROW) -> Image:
     return sheet
 
 
-def _draw(
-    gan: GAN, curator: Curator, count: int, run: Run
-) -> tuple[list[Image], list[Verdict]]:
+def _draw(gan: GAN, curator: Curator, count: int, run: Run) -> tuple[list[Image], list[Verdict]]:
     """Draw in batches until there are enough, or hope is lost."""
     drawn: list[Image] = []
     verdicts: list[Verdict] = []
