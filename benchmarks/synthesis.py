@@ -2,10 +2,10 @@
 
 Jobs (one results file each, independent of each other; SEED is 100 to 102):
 ``changed_SEED`` classic augmentation; ``drawn_SEED`` two GANs, and detectors that learn from their
-images; ``alone`` each transform of the published recipe by itself; ``source`` and ``source_updates``
-that recipe as it was run; ``tiles`` magnetic tile; ``speed`` images per second of GAN training.
-``smoke`` is all of them with next to nothing. ``table`` joins the jobs to the paired intervals and
-tables of docs/synthesis.md.
+images; ``alone`` each transform of the published recipe by itself; ``source`` and
+``source_updates`` that recipe as it was run; ``ganomaly`` the method that it was tried on;
+``tiles`` magnetic tile; ``speed`` images per second of GAN training. BLEMISH_SMOKE=1 does each with
+next to nothing. ``table`` joins the jobs to the paired intervals and tables of docs/synthesis.md.
 
 All arms of a method have the same number of updates, unless their name says otherwise. The test set
 is the same in all arms of a seed and chooses nothing.
@@ -20,16 +20,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from blemish.backbones.opening import open_backbone
 from blemish.benchmark import Result
 from blemish.datasets.opening import open_dataset
 from blemish.datasets.synthetic import add_synthetic
 from blemish.detector import Detector
 from blemish.evaluation import evaluate
 from blemish.images import to_png_bytes
+from blemish.reporting.synthesis_page import PER_ROW, contact_sheet
 from blemish.run import Run
 from blemish.synthesis.curation import Rules
-from blemish.synthesis.producing import ROW, contact_sheet, make_gan, synthesize
+from blemish.synthesis.producing import make_gan, synthesize
 from common import RESULTS
 
 ROOT = Path(__file__).parent.parent
@@ -161,7 +161,6 @@ def produce(gan, train, folder, seed):
             make_gan(gan, preset_of("gan"), epochs=2 if SMOKE else GAN_EPOCHS),
             train,
             folder / name,
-            open_backbone("filter_bank", None, ()),
             count=count,
             rules=rules,
             run=Run(seed=seed, say=print, checkpoint=folder / "state"),
@@ -173,7 +172,7 @@ def produce(gan, train, folder, seed):
     for kind, images in sheets.items():
         if images and seed == SEEDS[0] and not SMOKE:
             # As text: only results files come back from where this may run.
-            png = to_png_bytes(contact_sheet(list(images)[:ROW]))
+            png = to_png_bytes(contact_sheet(list(images)[:PER_ROW]))
             text = json.dumps({"png": base64.b64encode(png).decode()})
             (RESULTS / f"sheet-{kind}.json").write_text(text)
     if made.tally["accepted"] < FEWEST:
@@ -286,13 +285,6 @@ def speed():
     )
 
 
-def smoke():
-    """Every code path with next to nothing."""
-    changed(SEEDS[0])
-    drawn(SEEDS[0])
-    print(speed().write(RESULTS))
-
-
 JOBS = {
     "ganomaly": ganomaly,
     "alone": alone,
@@ -309,8 +301,6 @@ def main():
             JOBS[name]()
         elif name == "speed":
             print(speed().write(RESULTS))
-        elif name == "smoke":
-            smoke()
         else:
             {"changed": changed, "drawn": drawn}[what](int(seed))
 

@@ -60,8 +60,8 @@ def compose(
     smallest = min(len(manifest.images) for manifest in manifests)
     if count > smallest or not smallest:
         raise DataError(
-            f"{count} whole parts were asked for, but one folder has {smallest} images, and none is "
-            "used twice; ask for fewer, or synthesize more."
+            f"{count} whole parts were asked for, but one folder has {smallest} images, and none "
+            "is used twice; ask for fewer, or synthesize more."
         )
     wanted = count or smallest
     random = np.random.default_rng(seed)

@@ -12,10 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from blemish import options, registry
-from blemish.backbones.base import Backbone
+from blemish.backbones.opening import open_backbone
 from blemish.datasets.base import DataSet, image_digest
 from blemish.datasets.splits import calibration_split
 from blemish.datasets.synthetic import Made, SyntheticManifest, check_synthetic, write_marked
@@ -28,7 +26,6 @@ from blemish.synthesis.quality import FeatureSpace, kernel_distance
 from blemish.types import Image
 
 SHOWN = 40  # images of a contact sheet
-ROW = 10
 FEWEST_COMPARED = 4  # images of which a distance says something
 MOST_TRIES = 20  # drawn images per asked one, before it is given up
 
@@ -100,14 +97,14 @@ def synthesize(
     gan: GAN,
     data: DataSet,
     folder: Path,
-    backbone: Backbone,
     *,
     count: int = 100,
+    backbone: str = "filter_bank",
+    weights: str | None = None,
     calibration_share: float = 0.2,
     score: Score | None = None,
     rules: Rules | None = None,
     run: Run | None = None,
-    features: str = "filter_bank",
 ) -> Production:
     """Learn from the good training photos and write what is fit for use.
 
@@ -116,13 +113,13 @@ def synthesize(
         data: Its good training photos are used, but for those that calibrate a detector of the same
             seed and share.
         folder: Where images and manifest go.
-        backbone: Features that tell copies and distances.
         count: Images to write; fewer where too many are left out.
+        backbone: Features that tell copies and distances: a registered name, or a timm model.
+        weights: Of a timm model.
         calibration_share: Of the detectors that will learn from the images.
         score: Of a detector that did not learn from the held-out photos; higher = more anomalous.
         rules: Percentiles of the curation.
         run: Seed, device, curves, checkpoints.
-        features: What the backbone is called in the result.
 
     Raises:
         DataError: Too few photos, or synthetic ones among them.
@@ -135,7 +132,7 @@ def synthesize(
     gan.learn(samples, run)
     trained = time.perf_counter()
     photos, others = ([views.pixels[0] for views in part] for part in (samples, held_out))
-    space = FeatureSpace(backbone, photos)
+    space = FeatureSpace(open_backbone(backbone, weights, ()), photos)
     curator = Curator(gan.judge, space, photos, others, score, rules)
     drawn, verdicts = _draw(gan, curator, count, run)
     finished = time.perf_counter()
@@ -149,7 +146,7 @@ def synthesize(
             for name, images in sets.items()
             if len(images) >= FEWEST_COMPARED
         },
-        features=features,
+        features=backbone,
         history=run.history,
         accepted=[drawn[n] for n in kept[:SHOWN]],
         rejected=[drawn[n] for n, verdict in enumerate(verdicts) if verdict.reason][:SHOWN],
@@ -168,17 +165,6 @@ def _photos(data: DataSet) -> DataSet:
             "open it without the option synthetic."
         )
     return train
-
-
-def contact_sheet(images: Sequence[Image], row: int = ROW) -> Image:
-    """Images of one size side by side, (H, W, 3) uint8, with a thin grid between them."""
-    height, width = images[0].shape[:2]
-    rows = -(-len(images) // row)
-    sheet = np.full((rows * (height + 2), row * (width + 2), 3), 255, np.uint8)
-    for number, image in enumerate(images):
-        y, x = (number // row) * (height + 2), (number % row) * (width + 2)
-        sheet[y : y + height, x : x + width] = image
-    return sheet
 
 
 def _draw(gan: GAN, curator: Curator, count: int, run: Run) -> tuple[list[Image], list[Verdict]]:

@@ -7,8 +7,8 @@
 
 Differs from [2]: the critic's norm looks at one image at a time, or the penalty of an image would
 depend on the rest of its batch; the penalty, the steps per generator step and the optimiser are
-those of [1], because [2] names none; the critic sees real and drawn images changed alike; what draws
-is a running mean of the generator.
+those of [1], because [2] names none; the critic sees real and drawn images changed alike; what
+draws is a running mean of the generator.
 """
 
 from __future__ import annotations
