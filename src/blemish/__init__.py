@@ -81,6 +81,10 @@ _PUBLIC = {
     "write_report": "blemish.reporting.html",
     "write_results": "blemish.reporting.results",
     "write_tiff": "blemish.images",
+    "compose": "blemish.synthesis.compose",
+    "make_gan": "blemish.synthesis.producing",
+    "synthesize": "blemish.synthesis.producing",
+    "write_synthesis": "blemish.reporting.synthesis_page",
 }
 __all__ = ["__version__", *_PUBLIC]
 

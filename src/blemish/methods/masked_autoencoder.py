@@ -68,6 +68,7 @@ class MaskedAutoencoder(Method):
 
     Options = MaskedAutoencoderOptions
     exportable = True
+    augments = True
     default_size = (256, 256)
     presets = PRESETS
 
