@@ -14,7 +14,6 @@ from blemish.methods.vae import (
     VAE,
     VAEOptions,
     _glow,
-    _hold_out,
     _squared_error,
 )
 from blemish.mixing import mean_view, mix_views
@@ -228,15 +227,6 @@ def test_a_tracker_that_cannot_be_reached_is_said_once_and_the_fit_goes_on(tmp_p
     detector = make(epochs=3).fit(bar_data(8, 2), run)
     assert sum("Tracking with wandb failed" in text for text in said) == 1
     assert len(detector.history["loss"]) == 3
-
-
-def test_the_usual_error_is_measured_on_parts_that_were_not_trained_on():
-    samples = drawn_samples(20)
-    learn, held = _hold_out(samples, 0)
-    assert (len(learn), len(held)) == (17, 3)
-    assert not {r.key for r in learn.data} & {r.key for r in held.data}
-    few = drawn_samples(3)
-    assert _hold_out(few, 0) == (few, few)
 
 
 def test_defective_training_images_are_refused():

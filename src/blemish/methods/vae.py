@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from blemish import losses
-from blemish.datasets.splits import rank_groups
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError, OptionError
 from blemish.graphs import Graph
@@ -181,7 +180,8 @@ class VAE(Method):
         count = sum(p.numel() for p in network.parameters())
         # Weights, gradients and two moments of Adam, 4 bytes each.
         run.say(f"vae: {count:,} parameters, about {16 * count / 1e9:.2g} GB to train them.")
-        trained_on, held_out = _hold_out(samples, run.seed)
+        # Another salt than the calibration split: its end of the ranking is not here any more.
+        trained_on, held_out = samples.hold_out(HELD_OUT, f"{run.seed}|usual error")
         if o.centre:
             mean, spread = mean_view(trained_on, BATCH)
             network.centre_on(torch.from_numpy(mean).permute(2, 0, 1), spread)
@@ -352,19 +352,6 @@ class _Drawer(torch.nn.Module):
         codes = mean[:, None] + deviation[:, None] * self.noise
         drawn = self.network.decode(codes.flatten(0, 1))  # (B · D, 3, H, W)
         return drawn.reshape(-1, len(self.noise), *drawn.shape[1:]).mean(dim=1)
-
-
-def _hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Part the images by part; with fewer than four parts both are all images."""
-    # Another salt than the calibration split: its end of the ranking is not here any more.
-    ranked = rank_groups((r.group for r in samples.data), f"{seed}|usual error")
-    if len(ranked) < 4:
-        return samples, samples
-    held = set(ranked[: max(1, round(HELD_OUT * len(ranked)))])
-    return (
-        samples.part(r.key for r in samples.data if r.group not in held),
-        samples.part(r.key for r in samples.data if r.group in held),
-    )
 
 
 def _tensor(view: Pixels, valid: NDArray[np.bool_]) -> Tensor:
