@@ -1,13 +1,13 @@
 """One method for each region of a part, and one decision for the whole part.
 
 [1] M. Marchetti, "Rilevazione di anomalie da immagini mediante deep-learning", MSc thesis,
-    University of Bologna, 2022: anode, glass and cathode of a plate, each with a network of its own.
+    University of Bologna, 2022: anode, glass and cathode of a plate, each with its own network.
 
-Differs from [1]: there each region is judged alone. Three detectors that each flag a share a of good
-regions flag up to 3 a of good parts, and nobody asked for that. Here scores and maps of all regions
-are brought to one scale, the deviation from what held-out good regions score; the part's score is
-that of its worst region, and the detector calibrates that one score. So the rate that is asked for is
-the rate of the part, and a region that varies more by nature may take more of it.
+Differs from [1]: there each region is judged alone. Three detectors that each flag a share of good
+regions flag up to three times that share of good parts, which nobody asked for. Here scores and
+maps of all regions are brought to one scale, the deviation from what held-out good regions score;
+the part's score is that of its worst region, and the detector calibrates that one score. So the
+rate that is asked for is the rate of the part.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compare the cut-outs of all photos: what is unlike the others is rejected.
 
-Only where a part lies and how its outline looks is compared, never its surface: a defect must not be
-a reason to leave a photo out. The one exception is which way up a part stands.
+Only where a part lies and how its outline looks is compared, never its surface: a defect must not
+be a reason to leave a photo out. The one exception is which way up a part stands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures on one page, so that a person sees at once what went wrong."""
+"""Contact sheets: many small pictures on one page, where a person sees at once what went wrong."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _outline(
 ) -> Outline:
     rows, columns = np.nonzero(inside)
     points = np.stack([columns + box[1].start, rows + box[0].start], axis=1).astype(float)
-    corners = np.concatenate([points + (x, y) for x in (0, 1) for y in (0, 1)])
+    corners = np.concatenate([points + np.array((x, y)) for x in (0, 1) for y in (0, 1)])
     ends = [(box[0].start, box[0].stop, shape[0]), (box[1].start, box[1].stop, shape[1])]
     at_border = any(start <= GAP or stop >= side - GAP for start, stop, side in ends)
     return Outline(smallest_rectangle(corners * factor), float(inside.sum() * factor**2), at_border)
@@ -128,14 +128,13 @@ def _by_edges(small: Array) -> Mask:
 
 def _canny(small: Array) -> Mask:
     """Thin edges (h, w) by the gradient of all colours."""
-    down = sum_of_squares = None
-    derivatives = []
-    for order in ((1, 0), (0, 1)):
-        derivatives.append(ndimage.gaussian_filter(small, (BLUR, BLUR, 0), (*order, 0)))
-    down, across = derivatives
-    magnitude = np.sqrt((down**2 + across**2).sum(axis=2))
+    down, across = (
+        ndimage.gaussian_filter(small, (BLUR, BLUR, 0), (*order, 0)) for order in ((1, 0), (0, 1))
+    )
+    squares = down**2 + across**2
+    magnitude = np.sqrt(squares.sum(axis=2))
     # Direction of the colour that changes most.
-    strongest = (down**2 + across**2).argmax(axis=2)[..., None]
+    strongest = squares.argmax(axis=2)[..., None]
     gy, gx = (np.take_along_axis(d, strongest, 2)[..., 0] for d in (down, across))
     ridge = _ridges(magnitude, gy, gx)
     median = float(np.median(magnitude))

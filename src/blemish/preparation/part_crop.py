@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from blemish.datasets.base import DataSet, Record
 from blemish.errors import DataError, ImageError
 from blemish.files import write_atomically

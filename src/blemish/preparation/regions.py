@@ -93,6 +93,6 @@ def _read(text: str) -> PartRegion:
         raise OptionError(f"{name!r} is no name of a region: use letters, digits, _ and -.")
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise OptionError(
-            f"{text!r} is no box inside the part: 0 <= left < right <= 1 and 0 <= top < bottom <= 1."
+            f"{text!r} is no box inside the part: 0 <= left < right <= 1, 0 <= top < bottom <= 1."
         )
     return PartRegion(name, left, top, right, bottom)

@@ -1,9 +1,9 @@
-"""Put the sides of a rectangle exactly onto the edges of a part, at the full resolution of a photo.
+"""Put the sides of a rectangle exactly onto the edges of a part, at full resolution.
 
-Profiles of colour are read across each side. In each, the part begins at the outermost edge: shadows
-around it are soft, and its own bevels and frames lie further in. One rectangle is then fitted to all
-four sides at once, and profiles that do not agree with it count as not seen: rounded corners, lugs,
-chipped edges, something that lies across.
+Profiles of colour are read across each side. In each, the part begins at the outermost edge:
+shadows around it are soft, and its own bevels and frames lie further in. One rectangle is then
+fitted to all four sides at once, and profiles without an edge there count as not seen: rounded
+corners, lugs, chipped edges, something that lies across.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Split the images of a part into its regions: one data set for each, with labels of its own.
 
 A plate whose defect lies in the anode is good as far as the cathode goes. Labels that a region
-inherits from the whole part call it defective, and a detector of cathodes is then measured on defects
-that it cannot see. Here the masks say which region is defective, so a defective image without a mask
-is refused.
+inherits from the whole part call it defective, and a detector of cathodes is then measured on
+defects that it cannot see. Here the masks say which region is defective, so a defective image
+without a mask is refused.
 """
 
 from __future__ import annotations
