@@ -403,5 +403,7 @@ if __name__ == "__main__":
         if arm == "table":
             write_tables()
             continue
-        run = {"cutout": cutout, "chain": chain, "parts": parts, "regions": regions}[arm.partition("_")[0]]
+        run = {"cutout": cutout, "chain": chain, "parts": parts, "regions": regions}[
+            arm.partition("_")[0]
+        ]
         print(run(arm).write(RESULTS), flush=True)
