@@ -1,7 +1,7 @@
 """From photos to a report: `python benchmarks/preparation.py ARM [ARM…]`, one file each.
 
-- `cutout_00` … `cutout_10`: draw every eleventh of 260 photos of 4096×6000 pixels, cut the plates out
-  and compare with what was drawn: clutter, ±10°, uneven light, 15 % of the plates partly covered;
+- `cutout_00` … `cutout_10`: draw every eleventh of 260 photos of 4096×6000 pixels, cut the plates
+  out and compare with what was drawn: clutter, ±10°, uneven light, 15 % of them partly covered;
 - `chain`: from those photos to a report, timed (draws none: run the arms above before);
 - `parts_METHOD_SEED`, such as `parts_patchcore_100`: plates judged as a whole, and by regions;
 - `regions_METHOD_SEED`: each region of the same plates judged alone, with labels from the masks and

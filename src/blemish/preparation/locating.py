@@ -39,7 +39,7 @@ class CropOptions:
         high=1,
     )
     seen: float = option(
-        0.05, "What the seen share of a side may be below the median of all photos.", low=0, high=1
+        0.03, "What the seen share of a side may be below the median of all photos.", low=0, high=1
     )
 
     @property

@@ -30,6 +30,7 @@ BLUR = 1.2  # shrunk pixels, before gradients are taken
 WEAK, STRONG = 3.0, 7.0  # edges, in multiples of the median gradient
 GAP = 3  # shrunk pixels that an outline may be open
 LEAST = 0.01  # share of the photo that a part covers at least
+CLEARLY = 3.0  # a colour is not the ground's, in multiples of what the ground differs by itself
 EIGHT = np.ones((3, 3), bool)
 
 
@@ -122,8 +123,19 @@ def _by_edges(small: Array) -> Mask:
     disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), GAP)
     # Closing would eat what lies at the border, so that the border is moved away first.
     closed = ndimage.binary_closing(np.pad(edges, 2 * GAP), disc)
-    filled = ndimage.binary_fill_holes(closed)
-    return np.asarray(filled[2 * GAP : -2 * GAP, 2 * GAP : -2 * GAP], bool)
+    return _filled(np.asarray(closed[2 * GAP : -2 * GAP, 2 * GAP : -2 * GAP], bool))
+
+
+def _filled(closed: Mask) -> Mask:
+    """Fill what edges surround, alone or together with one side of the photo."""
+    labels, count = ndimage.label(~closed)
+    sides = np.zeros(count + 1, int)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        sides[np.unique(side)] += 1
+    # The ground reaches several sides; a part that is cut by the border only one.
+    inside = sides <= 1
+    inside[0] = True
+    return np.asarray(inside[labels], bool)
 
 
 def _canny(small: Array) -> Mask:
@@ -161,9 +173,14 @@ def _ridges(magnitude: Array, gy: Array, gx: Array) -> Mask:
 
 def _by_colour(small: Array) -> Mask:
     """What is far in colour from the border of the photo, split by Otsu's threshold."""
-    border = np.concatenate([small[:GAP].reshape(-1, 3), small[-GAP:].reshape(-1, 3)])
-    away = np.abs(small - np.median(border, axis=0)).max(axis=2)
-    solid = ndimage.binary_closing(away > otsu(away), EIGHT, iterations=GAP)
+    soft = ndimage.gaussian_filter(small, (BLUR, BLUR, 0))
+    ends = (soft[:GAP], soft[-GAP:], soft[:, :GAP], soft[:, -GAP:])
+    border = np.concatenate([end.reshape(-1, 3) for end in ends])
+    ground = np.median(border, axis=0)
+    away, usual = (np.abs(colours - ground).max(axis=-1) for colours in (soft, border))
+    # Otsu splits anything in two: a bare bench must not become a part and its ground.
+    least = max(otsu(away), CLEARLY * float(np.quantile(usual, 0.9)))
+    solid = ndimage.binary_closing(away > least, EIGHT, iterations=GAP)
     return np.asarray(ndimage.binary_fill_holes(solid), bool)
 
 

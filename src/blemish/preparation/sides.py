@@ -23,7 +23,9 @@ Numbers = NDArray[np.float64]
 PROFILES, NEIGHBOURS = 160, 4  # of each side; each profile is the mean of so many
 INWARD, OUTWARD = 8.0, 3.0  # what is searched, in pixels of the shrunk photo
 BLUR = 1.5  # pixels, before an edge is looked for
-OWN_PEAK, SIDE_PEAK = 0.35, 0.15  # an edge is so steep against its profile, and its whole side
+# An edge is so steep against the steepest place of its profile, and of its side, and against what
+# is usual on the side.
+OWN_PEAK, SIDE_PEAK, USUAL = 0.35, 0.15, 2.0
 AGREED = 0.35  # a profile agrees within so many pixels of the shrunk photo, at least two pixels
 # Direction along each side and outwards, as multiples of the axes: top, right, bottom, left.
 _ALONG = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
@@ -100,7 +102,8 @@ def _edges(colours: Array) -> Numbers:
     before, here, after = steep[:, :-2], steep[:, 1:-1], steep[:, 2:]
     peak = (here >= before) & (here > after)
     steepest = steep.max(axis=1, keepdims=True)
-    peak &= here >= np.maximum(OWN_PEAK * steepest, SIDE_PEAK * np.quantile(steepest, 0.9))
+    least = max(SIDE_PEAK * np.quantile(steepest, 0.9), USUAL * np.median(steep))
+    peak &= here >= np.maximum(OWN_PEAK * steepest, least)
     # The top of a parabola through three neighbours; at a peak it bends downwards.
     bend = np.where(peak, before - 2 * here + after, -1)
     places = np.arange(1, steep.shape[1] - 1) + 0.5 * (before - after) / bend
