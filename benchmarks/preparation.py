@@ -6,7 +6,7 @@
 - `parts_METHOD_SEED`, such as `parts_patchcore_100`: plates judged as a whole, and by regions;
 - `regions_METHOD_SEED`: each region of the same plates judged alone, with labels from the masks and
   with labels inherited from the plate;
-- `table`: write the tables of docs/preparation.md from the results files.
+- `table`: write the tables of docs/preparation.md from the results files; `picture`: its picture.
 
 Photos stay in $BLEMISH_PARTS (default: a folder for temporary files), 19 GB of them. SMOKE=1 does
 the same with two photos and few plates.
@@ -24,13 +24,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 import blemish
 from blemish import Detector, open_dataset, registry
 from blemish.benchmark import Result
 from blemish.metrics.ranking import auroc, average_precision
 from blemish.preparation.crop_files import read_crops, row_of, write_manifest
-from blemish.preparation.placement import cut_mask, to_photo
+from blemish.preparation.locating import CropOptions, locate
+from blemish.preparation.placement import Frame, cut, cut_mask, to_photo
 from blemish.preparation.regions import THIRDS
 from common import RESULTS
 
@@ -39,6 +41,7 @@ PARTS = Path(os.environ.get("BLEMISH_PARTS", Path(tempfile.gettempdir()) / "blem
 SHARDS = 11
 PHOTO = {"view": "photo", "size": "4096x6000", "covered": 0.15, "seed": 100}
 MARGIN = (12, 20)  # the cut-out is then the frame that plates are drawn in
+PAGE = Path(__file__).parent.parent / "docs/preparation.md"
 RATE = 0.05
 PRESET = "tiny" if SMOKE else "small"
 CENTRES = {"anode": (120, 200), "glass": (120, 600), "cathode": (120, 1000)}
@@ -311,10 +314,55 @@ def labels(region, scores, own, whole):
     return found
 
 
+# ---------------------------------------------------------------------------- picture
+
+
+def picture():
+    """docs/pictures/preparation.jpg: a photo, its cut-out and regions, and a rejected photo."""
+    frame = Frame(240, 1200, MARGIN)
+    whole, covered = (
+        open_dataset("battery_plate", view="photo", size="2048x3000", seed=3, covered=share)
+        for share in (0, 1)
+    )
+    record = whole.select(defective=True).records[0]
+    photo = whole.image(record)
+    found = locate(photo, CropOptions(margin="x".join(map(str, MARGIN))))
+    cut_out = cut(photo, found.place, frame)
+    boxes = [region.slices(cut_out.shape[:2]) for region in blemish.read_regions(THIRDS)]
+    other = covered.image(covered.records[0])
+    rejected = locate(other, CropOptions(margin="x".join(map(str, MARGIN))))
+    print(rejected.reason)
+    strips = [
+        small(outlined(photo, found.place)),
+        small(cut_out),
+        *(small(cut_out[box], 240) for box in boxes),
+        small(outlined(other, rejected.place)),
+    ]
+    gap = np.full((720, 12, 3), 255, np.uint8)
+    row = np.hstack([part for strip in strips for part in (padded(strip), gap)][:-1])
+    Image.fromarray(row).save(PAGE.parent / "pictures/preparation.jpg", quality=80)
+
+
+def outlined(photo, place):
+    opened = Image.fromarray(photo)
+    corners = [tuple(map(float, corner)) for corner in place.corners]
+    ImageDraw.Draw(opened).polygon(corners, outline=(230, 40, 40), width=12)
+    return np.asarray(opened)
+
+
+def small(image, height=720):
+    size = (round(image.shape[1] * height / image.shape[0]), height)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def padded(image):
+    rest = 720 - len(image)
+    return np.pad(image, ((0, rest), (0, 0), (0, 0)), constant_values=255)
+
+
 # ---------------------------------------------------------------------------- tables
 
 METHODS = ("patchcore", "vae")
-PAGE = Path(__file__).parent.parent / "docs/preparation.md"
 
 
 def results(pattern):
@@ -400,8 +448,8 @@ def write_tables():
 
 if __name__ == "__main__":
     for arm in sys.argv[1:]:
-        if arm == "table":
-            write_tables()
+        if arm in ("table", "picture"):
+            {"table": write_tables, "picture": picture}[arm]()
             continue
         run = {"cutout": cutout, "chain": chain, "parts": parts, "regions": regions}[
             arm.partition("_")[0]

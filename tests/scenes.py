@@ -1,4 +1,4 @@
-"""Photos of a drawn part on a bench: an upright card, dark above and light below, turned as asked."""
+"""Photos of a drawn part on a bench: an upright card, dark above and light below."""
 
 from functools import cache, partial
 

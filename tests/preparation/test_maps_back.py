@@ -30,7 +30,7 @@ def test_a_defect_is_put_back_where_the_photo_shows_it(crops, tmp_path):
 
 
 def test_maps_that_fit_no_cut_out_are_refused(crops, tmp_path):
-    with pytest.raises(DataError, match="holds no .tiff map"):
+    with pytest.raises(DataError, match=r"holds no \.tiff map"):
         maps_to_photos(crops, tmp_path, tmp_path / "out")
     path = write_tiff(tmp_path / "maps/other.tiff", np.zeros((240, 60), np.float32))
     with pytest.raises(DataError, match="belongs to no cut-out"):

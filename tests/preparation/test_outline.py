@@ -31,9 +31,7 @@ def test_what_reaches_the_border_is_told():
 
 
 def test_the_larger_of_two_comes_first():
-    found = find_outlines(
-        photo(Rectangle(120, 360, 80, 320, 0), Rectangle(340, 360, 120, 480, 0))
-    )
+    found = find_outlines(photo(Rectangle(120, 360, 80, 320, 0), Rectangle(340, 360, 120, 480, 0)))
     assert len(found) == 2
     assert found[0].area > found[1].area
     assert abs(found[0].place.x - 340) < 3
