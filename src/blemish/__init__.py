@@ -75,11 +75,16 @@ _PUBLIC = {
     "run_grid": "blemish.grid",
     "run_station": "blemish.station.server",
     "to_png_bytes": "blemish.images",
+    "uniformity_figures": "blemish.metrics.uniformity",
     "write_grid": "blemish.grid_table",
     "write_png": "blemish.images",
     "write_report": "blemish.reporting.html",
     "write_results": "blemish.reporting.results",
     "write_tiff": "blemish.images",
+    "compose": "blemish.synthesis.compose",
+    "make_gan": "blemish.synthesis.producing",
+    "synthesize": "blemish.synthesis.producing",
+    "write_synthesis": "blemish.reporting.synthesis_page",
 }
 __all__ = ["__version__", *_PUBLIC]
 

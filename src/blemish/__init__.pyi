@@ -45,6 +45,7 @@ from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
+from blemish.metrics.uniformity import uniformity_figures as uniformity_figures
 from blemish.model_file import is_encoder_file as is_encoder_file
 from blemish.options import parse_assignments as parse_assignments
 from blemish.pretrained import Pretrained as Pretrained
@@ -55,6 +56,7 @@ from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
 from blemish.reporting.results import write_categories as write_categories
 from blemish.reporting.results import write_results as write_results
+from blemish.reporting.synthesis_page import write_synthesis as write_synthesis
 from blemish.result_files import RESULT_COLUMNS as RESULT_COLUMNS
 from blemish.result_files import line_of as line_of
 from blemish.result_files import safe_text as safe_text
@@ -66,6 +68,9 @@ from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station
 from blemish.station.server import run_station as run_station
+from blemish.synthesis.compose import compose as compose
+from blemish.synthesis.producing import make_gan as make_gan
+from blemish.synthesis.producing import synthesize as synthesize
 from blemish.tracking import TRACKERS as TRACKERS
 from blemish.types import Prediction as Prediction
 from blemish.types import Region as Region

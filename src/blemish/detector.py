@@ -67,7 +67,6 @@ class Detector:
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
         check_rate(self.false_alarms)
-        training_samples.check(self.settings, method, self._method_class)
         self._fitted: Fitted | None = None
 
     # ------------------------------------------------------------------ learning

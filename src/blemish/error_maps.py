@@ -16,12 +16,13 @@ Maps = NDArray[np.float32]
 
 
 def hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Part the images by part: to train on, and to measure on.
+    """Part the images by part: to train on, and photos to measure on.
 
     With fewer than four parts both are all images.
     """
     # Another salt than the calibration split: its end of the ranking is not here any more.
-    ranked = rank_groups((r.group for r in samples.data), f"{seed}|usual error")
+    photos = (r.group for r in samples.data if not r.synthetic)
+    ranked = rank_groups(photos, f"{seed}|usual error")
     if len(ranked) < 4:
         return samples, samples
     held = set(ranked[: max(1, round(HELD_OUT * len(ranked)))])

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from blemish import options
+from blemish.augmentation.classic import find_changes
 from blemish.datasets.base import DataSet
-from blemish.errors import OptionError, UnknownNameError
+from blemish.errors import CapabilityError, OptionError, UnknownNameError
 from blemish.images import DEFAULT_MAX_PIXELS, read_mask
 from blemish.methods.base import Method
 from blemish.options import option
@@ -51,7 +52,7 @@ class Settings:
         4, "Changed copies of each good image, for methods that look once (patchcore).", low=1
     )
     calibration_share: float = option(
-        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.9
+        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.99
     )
     calibration: str = option(
         "auto",
@@ -98,6 +99,7 @@ def read_options(
     Raises:
         UnknownNameError: No such preset or option.
         OptionError: An option has a value that it cannot take.
+        CapabilityError: Augmentation for a method that learns from views as they are.
     """
     if preset is not None:
         if preset not in method.presets:
@@ -109,6 +111,11 @@ def read_options(
     for option_name in own:
         if option_name not in known:
             raise UnknownNameError(f"option of {name}", option_name, known)
+    if find_changes(settings.augmentation) is not None and not method.augments:
+        raise CapabilityError(
+            f"{name} does not learn from changed images: leave augmentation="
+            f"{settings.augmentation} out, or use a method that does, such as patchcore."
+        )
     return settings, options.build(method.Options, own, f"method {name}")
 
 
