@@ -1,8 +1,8 @@
 """Measure bulk inspection: workers, Ray's overhead, memory, costs of each stage.
 
-``python benchmarks/scale.py TARGET…``: ``workers`` (1 and 2 processes), ``overhead`` (Ray against the
-plain folder run), ``memory`` (100,000 rows), ``stages`` (what one image costs, by stage),
-``together`` (training in 2 processes against 1), ``gpu`` (a network's throughput on a GPU).
+``python benchmarks/scale.py TARGET…``: ``workers`` (1 and 2 processes), ``overhead`` (Ray against
+the plain folder run), ``memory`` (100,000 rows), ``stages`` (what one image costs, by stage),
+``dispatch`` (what Ray costs per chunk), ``together`` (training in 2 processes against 1), ``gpu`` (a network's throughput on a GPU).
 """
 
 import json
@@ -42,19 +42,22 @@ def figure(value, label, **more):
 
 
 @contextmanager
-def part(count=IMAGES):
-    """An exported detector, and a folder of photos of `count` parts of 256 × 256 pixels."""
+def part(count=IMAGES, side=256):
+    """An exported detector, and a folder of `count` photos of screws of side × side pixels."""
     with tempfile.TemporaryDirectory(prefix="blemish-") as name:
         folder = Path(name)
         data = open_dataset("mvtec_ad", category="screw")
-        train = [r for r in data.select("train")][:60]
-        detector = Detector("patchcore", image_size="256", calibration="split")
+        train = [r for r in data.select("train")][:40]
+        detector = Detector("patchcore", image_size=str(side), calibration="split")
         chosen = data.select(keys=[r.key for r in train] + [r.key for r in data.select("test")][:8])
         detector.fit(chosen)
         export_onnx(detector, folder / "part.onnx", data=chosen.select("test"))
         images = [data.image(r) for r in train[:20]]
         for i in range(count):
-            write_png(folder / f"in/{i:06d}.png", images[i % len(images)][::4, ::4])
+            write_png(
+                folder / f"in/{i:06d}.png",
+                images[i % len(images)][:: 1024 // side, :: 1024 // side],
+            )
         yield folder
 
 
@@ -154,8 +157,8 @@ def overhead():
 
 
 def memory():
-    """Memory of driver and worker over many rows: 2,000 photos, listed again and again."""
-    with part(200) as folder:
+    """Memory of driver and worker over many rows: 200 photos, listed again and again."""
+    with part(200, side=64) as folder:
         names = sorted((folder / "in").iterdir())
         (folder / "list.txt").write_text("".join(f"{names[i % 200]}\n" for i in range(ROWS)))
         code = (
@@ -201,7 +204,7 @@ def memory():
             "Driver: the same, MB",
         ),
     }
-    return result("scale_memory", "memory", figures, "screw_256", method="patchcore", notes=[BUSY])
+    return result("scale_memory", "memory", figures, "screw_64", method="patchcore", notes=[BUSY])
 
 
 def stages():
@@ -239,6 +242,32 @@ def per_item(action, items):
     for item in items:
         action(item)
     return 1000 * (time.process_time() - started) / len(items)
+
+
+def dispatch():
+    """What Ray costs per chunk, when a chunk is no work."""
+    import ray
+    import ray.data
+
+    from blemish.scale.cluster import quiet
+
+    count = 1000
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    quiet()
+    rows = ray.data.from_items([{"number": i} for i in range(count)], override_num_blocks=count)
+    pool = ray.data.ActorPoolStrategy(size=1)
+    times = []
+    for _ in rows.map_batches(Idle, batch_size=1, compute=pool, num_cpus=1).iter_batches():
+        times.append(time.perf_counter())
+    ray.shutdown()
+    each = 1000 * (times[-1] - times[len(times) // 10]) / (0.9 * count)
+    figures = {"chunk_ms": figure(each, "Handing a chunk out and counting it, ms of wall time")}
+    return result("scale_dispatch", "dispatch", figures, "nothing", notes=[BUSY])
+
+
+class Idle:
+    def __call__(self, batch):
+        return batch
 
 
 TOGETHER = """
@@ -304,4 +333,4 @@ def gpu():
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (workers, overhead, memory, stages, together, gpu)})
+    main({f.__name__: f for f in (workers, overhead, memory, stages, dispatch, together, gpu)})
