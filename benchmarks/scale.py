@@ -2,7 +2,8 @@
 
 ``python benchmarks/scale.py TARGET…``: ``workers`` (1 and 2 processes), ``overhead`` (Ray against
 the plain folder run), ``memory`` (100,000 rows), ``stages`` (what one image costs, by stage),
-``dispatch`` (what Ray costs per chunk), ``together`` (training in 2 processes against 1), ``gpu`` (a network's throughput on a GPU).
+``dispatch`` (what Ray costs per chunk), ``together`` (training in 2 processes against 1), ``gpu``
+(a network's throughput on a GPU).
 """
 
 import json

@@ -18,15 +18,15 @@ from blemish.reporting.heat_map import HeatMap
 from blemish.reporting.leaderboard_page import Table, write_leaderboard_page
 from blemish.reporting.words import NONE, number
 
-# Heading to figure and digits. Of the defects' sizes, q1 is the smallest quarter.
+# Heading to figure and digits; d1 is the smallest quarter of the defects.
 COLUMNS = {
     "image AUROC": ("image_auroc", 3),
     "pixel AUROC": ("pixel_auroc", 3),
     "AUPRO": ("aupro_0.30", 3),
-    "smallest ¼": ("aupro_0.30_q1", 3),
-    "2nd ¼": ("aupro_0.30_q2", 3),
-    "3rd ¼": ("aupro_0.30_q3", 3),
-    "largest ¼": ("aupro_0.30_q4", 3),
+    "smallest ¼": ("aupro_0.30_d1", 3),
+    "2nd ¼": ("aupro_0.30_d2", 3),
+    "3rd ¼": ("aupro_0.30_d3", 3),
+    "largest ¼": ("aupro_0.30_d4", 3),
     "false alarms": ("false_alarm_rate", 3),
     "misses": ("miss_rate", 3),
     "CPU, ms": ("per_image_ms", 0),
