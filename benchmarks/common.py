@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blemish.backbones.feature_cache import FeatureCache
+from blemish.features.feature_cache import FeatureCache
 from blemish.metrics.explainability import ExplainabilityMetrics
 from blemish.metrics.ranking import image_figures
 

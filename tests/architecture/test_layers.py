@@ -24,6 +24,7 @@ LAYERS = [
     {"adaptive_blur", "light"},
     {"nets", "checkpoints", "devices", "training_watch"},
     {"backbones"},
+    {"features"},
     {"training", "memory_graph"},
     {"synthesis"},
     {"methods"},

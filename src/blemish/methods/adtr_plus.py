@@ -19,9 +19,9 @@ import numpy as np
 
 from blemish import losses
 from blemish.augmentation.confetti import confetti
-from blemish.backbones.view_feed import defective_views
 from blemish.defect_pool import Item, marked_views
 from blemish.errors import DataError, MissingExtraError, OptionError
+from blemish.features.view_feed import defective_views
 from blemish.methods.base import Method, Run
 from blemish.methods.feature_reconstruction import (
     PRESETS,

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_bank import FeatureBank
-from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import add_join, channel_scale, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
-from blemish.backbones.view_feed import View, ViewFeed, good_views
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError
+from blemish.features.feature_bank import FeatureBank
+from blemish.features.feature_cache import cached
+from blemish.features.view_feed import View, ViewFeed, good_views
 from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.methods.base import GraphOutput, Method, Output, Run, State

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import (
     add_average,
     average_neighbourhood,
@@ -30,6 +29,7 @@ from blemish.backbones.joining import (
 )
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
+from blemish.features.feature_cache import cached
 from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.memory import greedy_coreset, nearest, random_projection

@@ -1,6 +1,6 @@
 import numpy as np
 
-from blemish.backbones.feature_bank import FeatureBank
+from blemish.features.feature_bank import FeatureBank
 
 
 class Counting:

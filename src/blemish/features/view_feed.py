@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.feature_bank import FeatureBank, Place
 from blemish.defect_pool import Item
+from blemish.features.feature_bank import FeatureBank, Place
 from blemish.preprocess import cell_valid
 from blemish.samples import Samples, to_float
 from blemish.types import Mask, Pixels
