@@ -42,7 +42,7 @@ from blemish.features.token_feed import TokenFeed, Vectors
 from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
-from blemish.methods.l2bt_options import PRESETS, L2BTOptions
+from blemish.methods.teacher_options import L2BTOptions
 from blemish.model_file import part
 from blemish.nets.token_students import StudentErrors, TokenStudents, both_directions
 from blemish.network_graph import add_network
@@ -67,7 +67,24 @@ class L2BT(Method):
     Options = L2BTOptions
     exportable = True
     default_size = (1036, 1036)
-    presets = PRESETS
+    presets = {  # noqa: RUF012
+        "paper": {"image_size": "1036", "interpolation": "bicubic", "batching": "image"},
+        "small": {
+            "backbone": "filter_bank",
+            "strides": (4, 8),
+            "image_size": "256",
+            "epochs": 20,
+            "train_patches": 1024,
+            "learning_rate": 1e-3,
+        },
+        "tiny": {
+            "backbone": "filter_bank",
+            "strides": (4, 8),
+            "image_size": "96x64",
+            "epochs": 10,
+            "learning_rate": 3e-3,
+        },
+    }
 
     options: L2BTOptions
     mean_: NDArray[np.float32] | None = None  # of each channel, early ones first

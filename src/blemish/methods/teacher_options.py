@@ -1,9 +1,8 @@
-"""Options of L2BT, and its presets."""
+"""Options of L2BT: the teacher, what of it the students learn, and the map."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from blemish.options import option
 
@@ -50,23 +49,3 @@ class L2BTOptions:
     top_share: float = option(
         0.001, "Share of the original's pixels whose mean is the score.", low=1e-6, high=1
     )
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"image_size": "1036", "interpolation": "bicubic", "batching": "image"},
-    "small": {
-        "backbone": "filter_bank",
-        "strides": (4, 8),
-        "image_size": "256",
-        "epochs": 20,
-        "train_patches": 1024,
-        "learning_rate": 1e-3,
-    },
-    "tiny": {
-        "backbone": "filter_bank",
-        "strides": (4, 8),
-        "image_size": "96x64",
-        "epochs": 10,
-        "learning_rate": 3e-3,
-    },
-}
