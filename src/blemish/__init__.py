@@ -40,6 +40,15 @@ _PUBLIC = {
     "write_atomically": "blemish.files",
     "write_categories": "blemish.reporting.results",
     "write_comparison": "blemish.reporting.comparison_page",
+    "Cropped": "blemish.preparation.part_crop",
+    "SubParts": "blemish.preparation.sub_parts",
+    "THIRDS": "blemish.preparation.regions",
+    "crop_parts": "blemish.preparation.part_crop",
+    "maps_to_photos": "blemish.preparation.maps_back",
+    "read_crop_options": "blemish.preparation.locating",
+    "read_regions": "blemish.preparation.regions",
+    "save_dataset": "blemish.datasets.saving",
+    "split_parts": "blemish.preparation.sub_parts",
     "check_dataset": "blemish.datasets.checking",
     "describe_everything": "blemish.listing",
     "Export": "blemish.exporting.export",
@@ -81,6 +90,10 @@ _PUBLIC = {
     "write_report": "blemish.reporting.html",
     "write_results": "blemish.reporting.results",
     "write_tiff": "blemish.images",
+    "compose": "blemish.synthesis.compose",
+    "make_gan": "blemish.synthesis.producing",
+    "synthesize": "blemish.synthesis.producing",
+    "write_synthesis": "blemish.reporting.synthesis_page",
 }
 __all__ = ["__version__", *_PUBLIC]
 

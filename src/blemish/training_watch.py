@@ -41,6 +41,11 @@ class Means:
         """Name to mean so far."""
         return {name: total / self._count for name, total in self._sums.items()}
 
+    def append_to(self, history: dict[str, list[float]]) -> None:
+        """Add a value to each curve."""
+        for name, value in self.values().items():
+            history.setdefault(name, []).append(value)
+
 
 class Clock:
     """Tells the loss and the time that is left.

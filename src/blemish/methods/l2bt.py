@@ -28,6 +28,9 @@ from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.joining import (
+    add_average,
+    add_join,
+    add_unfold,
     average_neighbourhood,
     join_grids,
     unfold_neighbourhood,
@@ -37,12 +40,14 @@ from blemish.devices import find_device, has_bf16, seeded
 from blemish.errors import DataError, MissingExtraError, OptionError
 from blemish.features.feature_cache import FeatureCache, cached
 from blemish.features.token_feed import TokenFeed, Vectors
+from blemish.graphs import Graph
 from blemish.maps import Post
-from blemish.methods.base import Method, Output, Run, State
+from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
 from blemish.model_file import part
-from blemish.nets.token_students import TokenStudents, both_directions
+from blemish.nets.token_students import StudentErrors, TokenStudents, both_directions
+from blemish.network_graph import add_network
 from blemish.options import option, to_json
-from blemish.preprocess import cell_valid
+from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Samples
 from blemish.training import Learner, Moment, Plan, train
 from blemish.types import Pixels
@@ -103,6 +108,7 @@ class L2BT(Method):
     """Two students of a frozen teacher."""
 
     Options = L2BTOptions
+    exportable = True
     default_size = (1036, 1036)
     presets = {  # noqa: RUF012
         "paper": {"image_size": "1036", "interpolation": "bicubic", "batching": "image"},
@@ -211,6 +217,28 @@ class L2BT(Method):
             cells = cell_valid(ok, found.shape)
             found[cells] = self._errors(vectors.reshape(-1, vectors.shape[2])[cells.ravel()])
         return Output(maps)
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """The same as :meth:`predict_batch`: teacher, both students, their errors."""
+        side, values = self.options.neighbourhood, self.options.unfold
+        grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
+        maps = self._backbone.export(graph, x, size)
+        if values:
+            pairs = zip(maps, self._backbone.channels, strict=True)
+            maps = [add_unfold(graph, m, count, side, values) for m, count in pairs]
+        else:
+            maps = [add_average(graph, m, side) for m in maps]
+        vectors = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+        if self.mean_ is not None and self.scale_ is not None:
+            vectors = graph.add("Sub", vectors, graph.floats(self.mean_))
+            vectors = graph.add("Mul", vectors, graph.floats(self.scale_))
+        width = sum(self._widths)
+        judge = self._judge.cpu().eval()
+        (errors,) = add_network(graph, judge, graph.reshape(vectors, -1, width), (width,))
+        judge.to(self.device_)
+        errors = graph.reshape(errors, -1, *grids[0])
+        inside = add_cell_valid(graph, valid, size, grids[0])
+        return GraphOutput(graph.add("Where", inside, errors, graph.floats(0)), grids[0])
 
     def state(self) -> State:
         """The students' weights and the teacher."""
@@ -380,15 +408,11 @@ class L2BT(Method):
 
     @torch.inference_mode()
     def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, C + C') to (n,): the distance of unit vectors, in [0, 2], or the product of both."""
-        both, channels = torch.from_numpy(vectors).to(self.device_), self._widths[0]
-        early, late = both[:, :channels], both[:, channels:]
-        kind, errors = self.options.direction, torch.ones(len(vectors), device=self.device_)
-        unit = torch.nn.functional.normalize
-        if kind != "backward":
-            guess = self.students_.forward_student(early)
-            errors = errors * (unit(guess, dim=1) - unit(late, dim=1)).norm(dim=1)
-        if kind != "forward":
-            guess = self.students_.backward_student(late)
-            errors = errors * (unit(guess, dim=1) - unit(early, dim=1)).norm(dim=1)
-        return errors.cpu().numpy()
+        """(n, C + C') to (n,): how far the students' guesses are from the teacher."""
+        found: Tensor = self._judge(torch.from_numpy(vectors).to(self.device_))
+        return found.cpu().numpy()
+
+    @property
+    def _judge(self) -> StudentErrors:
+        early, _ = self._widths
+        return StudentErrors(self.students_, early, self.options.direction)

@@ -4,8 +4,8 @@
     University of Bologna, 2022, chapters on DCGAN and WGAN-GP: the layer tables.
 [2] A. Radford, L. Metz, S. Chintala, "Unsupervised Representation Learning with Deep Convolutional
     Generative Adversarial Networks", ICLR 2016, arXiv 1511.06434.
-[3] I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, "Improved Training of Wasserstein
-    GANs", NeurIPS 2017, arXiv 1704.00028: no batch statistics in the critic.
+[3] I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, "Improved Training of
+    Wasserstein GANs", NeurIPS 2017, arXiv 1704.00028: no batch statistics in the critic.
 
 Differs from [1]: the critic's norm takes its statistics from each image alone, as [3] asks for, not
 from each place or from the batch; small networks begin with a stride, which [1] does not.
@@ -64,7 +64,7 @@ class ImageGenerator(nn.Module):
 class ImageJudge(nn.Module):
     """Images to one number each: a logit for DCGAN, a critic's value for WGAN-GP.
 
-    Four convolutions of 3 × 3, each with a norm and a leaky ReLU, and a dense layer over all places.
+    Four convolutions of 3 × 3, each with a norm and a leaky ReLU; a dense layer over all places.
 
     Args:
         size: (H, W) of the images.

@@ -67,8 +67,8 @@ def _connect(address: str | None, workers: int | None) -> None:
     except Exception as error:  # Ray has no common class for what can go wrong here
         where = f"at {address}" if address else "on this machine"
         raise ClusterError(
-            f"No Ray cluster could be joined {where}: {first_line(error)}. Check that Ray and Python "
-            "have the same versions there as here, and the token (RAY_AUTH_MODE, RAY_AUTH_TOKEN)."
+            f"No Ray cluster could be joined {where}: {first_line(error)}. Check that Ray and "
+            "Python are the same there as here, and the token (RAY_AUTH_MODE, RAY_AUTH_TOKEN)."
         ) from error
 
 
