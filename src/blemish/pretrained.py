@@ -21,11 +21,12 @@ from blemish.datasets.base import DataSet
 from blemish.datasets.splits import calibration_split
 from blemish.datasets.unlabelled import unlabelled_images
 from blemish.errors import ModelFileError, OptionError
+from blemish.method_options import geometry_for, read_options
 from blemish.methods.base import Method, Run
 from blemish.model_file import ENCODER, ModelFile, part, read_encoder_file, write_model_file
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
-from blemish.settings import Settings, geometry_for, read_options
+from blemish.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,6 @@ def pretrain(
         raise OptionError("Give either a data set (--data) or folders of images (--images).")
     method_class: type[Method] = registry.get("methods", method)
     settings, own = read_options(method, method_class, preset, values)
-    training_samples.check(settings, method, method_class)
     learner = method_class(own)
     if data is None:
         limits = {"max_pixels": settings.max_pixels, "bit_depth": settings.bit_depth}
@@ -151,6 +151,5 @@ def pretrain(
     run.seed, run.device, run.precision = settings.seed, settings.device, settings.precision
     learner.pretrain(samples, run)
     pipeline = Pipeline(geometry, learner, learner.post, settings.batch_size)
-    card = {"name": seen.name, "learned": len(seen)}
-    learned = training_samples.digests(samples)
-    return Pretrained(method, settings, pipeline, learned, card, dict(run.history))
+    digests, card = training_samples.digests(samples), {"name": seen.name, "learned": len(seen)}
+    return Pretrained(method, settings, pipeline, digests, card, dict(run.history))
