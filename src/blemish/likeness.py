@@ -71,7 +71,7 @@ def find_likeness(
     there = geometry.layout((other.shape[0], other.shape[1]))
     good_row, good_column = _in_image(there, found.number, found.there)
     # The patch lies somewhere in the region: both pictures show it at the same place.
-    beside = good_row + centre[0] - row, good_column + centre[1] - column
+    beside = centre[0] + round(good_row - row), centre[1] + round(good_column - column)
     own, good = _cut_out(image, centre, side), _cut_out(other, beside, side)
     return Likeness(found.digest, found.distance, own, good)
 

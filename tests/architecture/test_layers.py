@@ -19,7 +19,7 @@ LAYERS = [
     {"datasets"},
     {"resampling"},
     {"preprocess", "preparation", "augmentation"},
-    {"samples"},
+    {"samples", "settings"},
     {"defect_pool", "error_maps", "mixing", "maps", "mask_bank", "losses", "memory"},
     {"adaptive_blur", "light"},
     {"nets", "checkpoints", "devices", "training_watch"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"training", "memory_graph", "patch_candidates"},
     {"synthesis"},
     {"methods"},
-    {"calibration", "pipeline", "settings"},
+    {"calibration", "pipeline", "method_options"},
     {"fitted", "folds", "training_samples"},
     {"pretrained"},
     {"detector"},
@@ -39,6 +39,7 @@ LAYERS = [
     {"inspection"},
     {"benchmark", "doctor", "exporting", "hot_folder", "listing", "reporting"},
     {"speed", "grid", "grid_table"},
+    {"leaderboard"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
