@@ -32,7 +32,7 @@ $(VENV)/core.stamp: pyproject.toml
 
 $(VENV)/dev.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[train,station,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[train,station,scale,dev]"
 	touch $(VENV)/core.stamp $@
 
 # Measures everything that is published again; needs BLEMISH_DATA and BLEMISH_WEIGHTS, 25 minutes.

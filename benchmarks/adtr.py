@@ -1,111 +1,248 @@
-"""ADTR and ADTR+ on real images: `python benchmarks/adtr.py TARGET`, one file each.
+"""ADTR and ADTR+ on real images: `python benchmarks/adtr.py ARM[:DRAW] [ARM[:DRAW]…]`.
 
-Targets: screw, magnetic_tile (every arm at one equal budget), paper (the paper's schedule, once, on
-screw), unseen (ADTR+ on types of defect that it never saw). Arms that a results file already has
-are not run again. Figures of ADTR+ stand apart: it has seen defects.
+One results file per arm, and per draw of marked defects where there are some. One budget for all
+arms of a kind, set before any of them was run; only `screw_paper` has the published schedule. Arms
+of ADTR+ go on from the ADTR of their data set, which is fitted once. Figures of ADTR+
+stand apart: it has seen defects. `list` prints all arms, `table` writes docs/methods/adtr.md.
+
+Studies on drawn images and CIFAR-10: benchmarks/adtr_studies.py; times: benchmarks/adtr_speed.py.
 """
 
-import json
-from dataclasses import replace
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from functools import cache
 
-from blemish.benchmark import Result, pool_seeds
+from blemish import Run
+from blemish.benchmark import Result
 from blemish.datasets.opening import open_dataset
 from blemish.detector import Detector
 from blemish.evaluation import evaluate
-from common import RESULTS, main, mobilenet, published
+from blemish.nets.feature_transformer import RECONSTRUCTORS
+from common import (
+    FEATURES_MB,
+    RESULTS,
+    SCREW_TYPES,
+    SETS,
+    ByType,
+    cell,
+    features_folder,
+    fill,
+    markdown,
+    mobilenet,
+    published,
+    remembering,
+    results_of,
+)
 
-SETS = {"screw": ("mvtec_ad", "screw"), "magnetic_tile": ("magnetic_tile", None)}
-EPOCHS = {"screw": 40, "magnetic_tile": 15}
-PLUS_EPOCHS = {"screw": 20, "magnetic_tile": 8}
-DRAWS = (0, 1, 2)
+EPOCHS = {"screw": 60, "tile": 25}
+PLUS_EPOCHS = {"screw": 25, "tile": 12}
 FIGURES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "false_alarm_rate", "miss_rate")
-# Name: method, options, marked defects per type.
+HEADER = ("image AUROC", "average precision", "pixel AUROC", "AUPRO", "false alarms", "misses")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of a table."""
+
+    words: str
+    data: str = "screw"
+    options: dict = field(default_factory=dict)
+    plus: bool = False
+    per_type: int = 0  # marked defects of each type that it learns from
+    draws: tuple = (0,)
+    unseen: tuple = ()
+    start: tuple = ()  # options of the ADTR that ADTR+ goes on from, where they are other ones
+
+
+DRAWS = (0, 1, 2)
+SMOKE = (("epochs", 1), ("image_size", "64"))
+
+
+def plus(words, per_type, data="screw", draws=DRAWS, unseen=(), **options):
+    return Arm(words, data, options, True, per_type, draws, unseen)
+
+
 ARMS = {
-    "adtr": ("adtr", {}, 0),
-    "adtr no query": ("adtr", {"reconstructor": "no_query"}, 0),
-    "adtr no attention": ("adtr", {"reconstructor": "no_attention"}, 0),
-    "adtr cnn": ("adtr", {"reconstructor": "cnn"}, 0),
-    "adtr+ confetti": ("adtr_plus", {}, 0),
-    "adtr+ 1 mask": ("adtr_plus", {}, 1),
-    "adtr+ 3 masks": ("adtr_plus", {}, 3),
-    "adtr+ 5 masks": ("adtr_plus", {}, 5),
-    "adtr+ 3 labels": ("adtr_plus", {"labels": "images"}, 3),
+    "screw": Arm("ADTR"),
+    **{
+        f"screw_{kind}": Arm(words, options={"reconstructor": kind})
+        for kind, words in (
+            ("no_query", "ADTR without query"),
+            ("no_attention", "ADTR without attention"),
+            ("cnn", "convolutions"),
+        )
+    },
+    "screw_paper": Arm("ADTR, the paper's 500 epochs", options={"epochs": 500}),
+    "screw_plus_confetti": plus("ADTR+, confetti", 0, draws=(0,)),
+    **{f"screw_plus_{k}": plus(f"ADTR+, {k} masks per type", k) for k in (1, 3, 5)},
+    "screw_plus_labels": plus("ADTR+, 3 labelled images per type", 3, labels="images"),
+    **{
+        f"screw_unseen_{kind}": plus(f"ADTR+ without {kind}", 3, draws=(0,), unseen=(kind,))
+        for kind in SCREW_TYPES
+    },
+    "tile": Arm("ADTR", "tile"),
+    "tile_plus_3": plus("ADTR+, 3 masks per type", 3, "tile"),
+    "tile_plus_confetti": plus("ADTR+, confetti", 0, "tile", draws=(0,)),
+    # Not in any table: do they run?
+    "smoke": Arm("smoke", options=dict(SMOKE)),
+    "smoke_plus": replace(plus("smoke", 1, draws=(0,), **dict(SMOKE)), start=SMOKE),
 }
 
 
-def options_of(name, method, own):
-    epochs = EPOCHS if method == "adtr" else PLUS_EPOCHS
+def options_of(arm):
+    epochs = PLUS_EPOCHS if arm.plus else EPOCHS
     base = {key: value for key, value in mobilenet().items() if key != "coreset"}
-    return {**base, "strides": "2,4,8,16", "epochs": epochs[name], **own}
+    return {
+        **base,
+        "strides": "2,4,8,16",
+        "epochs": epochs[arm.data],
+        "cache_mb": 4000,
+        **arm.options,
+        "calibration": "split",
+    }
 
 
-def screw():
-    return accuracy("screw", ARMS)
+def given(folder):
+    return Run(feature_cache=folder, feature_cache_mb=FEATURES_MB, say=print)
 
 
-def magnetic_tile():
-    return accuracy("magnetic_tile", {name: ARMS[name] for name in ("adtr", "adtr+ 3 masks")})
-
-
-def paper():
-    return accuracy("screw", {"adtr": ("adtr", {"epochs": 500}, 0)}, "paper")
-
-
-def unseen():
-    types = {r.defect_type for r in open_dataset("mvtec_ad", category="screw")}
-    held = sorted(types - {"good"})
-    arms = {f"adtr+ never saw {kind}": ("adtr_plus", {"unseen": kind}, 3) for kind in held}
-    return accuracy("screw", arms, "unseen")
-
-
-def accuracy(name, arms, what=None):
-    """Run every arm that the file does not have yet; the file is written after each."""
+@cache
+def start_of(name, options, folder):
+    """The ADTR that ADTR+ goes on from; the good training images are the same in every draw."""
+    chosen = options_of(Arm("start", name, dict(options)))
+    kept = folder.with_name(f"{folder.name}-{name}-{chosen['epochs']}.blemish")
+    if kept.exists():  # runs that share features share it too
+        return Detector.load(kept)
     where, category = SETS[name]
-    what = what or name
-    path = RESULTS / f"{what}-adtr-{where}{'_' + category if category else ''}.json"
-    figures = json.loads(path.read_text("utf-8"))["figures"] if path.exists() else {}
-    for arm, (method, own, per_type) in arms.items():
-        if f"{arm}: image_auroc" in figures:
-            continue
-        options = options_of(name, method, {k: v for k, v in own.items() if k != "unseen"})
-        runs = [
-            run(method, options, name, per_type, draw, own.get("unseen"))
-            for draw in (DRAWS if per_type else (0,))
-        ]
-        for key, figure in pool_seeds(runs).items():
-            figures[f"{arm}: {key}"] = {**figure, "label": f"{figure['label']}, {arm}"}
-        print(arm, {k: figures[f"{arm}: {k}"]["value"] for k in FIGURES}, flush=True)
-        result = Result(
-            what=what,
-            method="adtr",
-            options=published(options_of(name, "adtr", {})),
-            command=f"python benchmarks/adtr.py {what}",
-            seeds=(0,),
-            data={"name": f"{where}/{category}" if category else where},
-            figures=figures,
-            notes=[
-                "MobileNet v1 instead of EfficientNet-B4; one budget for all arms of a kind; draws "
-                f"of marked defects: {DRAWS}."
-            ],
-        )
-        result.write(RESULTS)
-    return result
+    data = open_dataset(where, category=category)
+    good = replace(data, records=data.select("train", defective=False).records)
+    detector = Detector("adtr", **chosen).fit(good, given(folder))
+    detector.save(kept)
+    return detector
 
 
-def run(method, options, name, per_type, draw, unseen_type):
-    where, category = SETS[name]
-    few = {"few_defects": per_type, "draw": draw} if per_type else {}
-    few |= {"unseen": unseen_type} if unseen_type else {}
+def run(name, draw, folder):
+    arm = ARMS[name]
+    where, category = SETS[arm.data]
+    few = {"few_defects": arm.per_type, "draw": draw, "unseen": arm.unseen} if arm.per_type else {}
     data = open_dataset(where, category=category, **few)
-    start = None
-    if method == "adtr_plus":
-        good = tuple(r for r in data if r.split == "train" and not r.defective)
-        start = Detector("adtr", **options_of(name, "adtr", {}))
-        start.fit(replace(data, records=good))
-    detector = Detector(method, **options).fit(data, init=start)
-    figures = evaluate(detector, data).figures
-    return {key: figures[key] for key in FIGURES}
+    start = start_of(arm.data, arm.start, folder) if arm.plus else None
+    started = time.perf_counter()
+    method = "adtr_plus" if arm.plus else "adtr"
+    detector = Detector(method, **options_of(arm)).fit(data, given(folder), start)
+    fitted, by_type = time.perf_counter(), ByType(data)
+    with remembering(detector, folder):
+        found = evaluate(detector, data, on_prediction=by_type)
+    figures = {key: found.figures[key].to_json() for key in FIGURES}
+    notes = ["MobileNet v1 instead of EfficientNet-B4."]
+    if arm.plus:
+        notes += [f"Goes on from the arm `{arm.data}`; {arm.per_type} marked defects per type."]
+        notes += ["Supervised: never to be ranked beside methods that saw no defect."]
+    result = Result(
+        what=f"{name}_draw{draw}" if arm.per_type else name,
+        method=method,
+        options=published(options_of(arm)),
+        command=f"python benchmarks/adtr.py {name}:{draw}",
+        seeds=(0,),
+        data={
+            "name": "/".join(filter(None, SETS[arm.data])),
+            "fingerprint": found.data["test_fingerprint"],
+        },
+        figures=figures | by_type.figures(found.images),
+        seconds={
+            "fit": fitted - started,
+            "evaluate": time.perf_counter() - fitted,
+            "per_image": found.seconds["predict_per_image"],
+        },
+        notes=[*notes, *(f"No {kind} was seen in training." for kind in arm.unseen)],
+    )
+    result.write(RESULTS)
+    said = {k: round(figures[k]["value"], 3) for k in FIGURES}
+    print(result.what, said, {k: round(v, 2) for k, v in result.seconds.items()}, flush=True)
+
+
+def results(name):
+    return results_of(name, "adtr_plus" if ARMS[name].plus else "adtr")
+
+
+def row(name):
+    found = results(name)
+    arm = ARMS[name]
+    return [arm.words, f"`{name}`", len(found) or "", *(cell(found, key) for key in FIGURES)]
+
+
+def unseen_row(kind):
+    seen = [r for r in results("screw_plus_3") if r["command"].endswith(":0")]
+    columns = (results("screw"), results(f"screw_unseen_{kind}"), seen)
+    keys = (f"image_auroc_{kind}", f"x_auc_{kind}")
+    return [kind, *(cell(found, key) for key in keys for found in columns)]
+
+
+def identity_table():
+    found, kinds = results_of("identity", "adtr"), ("stripes", "checks", "specks")
+    rows = [
+        [
+            kind,
+            cell(found, f"{kind}_plates"),
+            *(
+                f"{cell(found, f'{kind}_{t}')} ({cell(found, f'{kind}_{t}_ratio', 1)})"
+                for t in kinds
+            ),
+        ]
+        for kind in RECONSTRUCTORS
+    ]
+    return markdown(("reconstructor", "plates", *kinds), rows)
+
+
+SPEED = {
+    "operations": "10^9 operations",
+    "step": "bare step, s",
+    "share": "share of the rate of a matrix product",
+    "kept": "step in training, s",
+    "recomputed": "with features computed again, s",
+    "speed_up": "times faster",
+    "limit": "limit",
+    "reached": "reached",
+}
+
+
+def speed_table():
+    rows = [
+        [where, name, *(cell(found, f"{key}_{name}", 3) for key in SPEED)]
+        for where, found in (
+            ("CPU", results_of("step", "adtr")),
+            ("GPU", results_of("step_gpu", "adtr")),
+        )
+        for name in ("mobilenetv1_100", "efficientnet_b4")
+    ]
+    return markdown(("", "backbone", *SPEED.values()), rows)
+
+
+def table():
+    arms = [name for name in ARMS if not name.startswith(("smoke", "screw_unseen"))]
+    tables = {
+        data: markdown(
+            ("", "arm", "draws", *HEADER), (row(name) for name in arms if ARMS[name].data == data)
+        )
+        for data in SETS
+    }
+    sides = ("ADTR", "ADTR+, type unseen", "ADTR+, type seen")
+    header = [f"{what}, {side}" for what in ("image AUROC", "X-AUC") for side in sides]
+    tables["unseen"] = markdown(("type", *header), map(unseen_row, SCREW_TYPES))
+    tables |= {"identity": identity_table(), "speed": speed_table()}
+    fill("adtr.md", tables)
 
 
 if __name__ == "__main__":
-    main(globals())
+    if sys.argv[1:] == ["table"]:
+        table()
+    elif sys.argv[1:] == ["list"]:
+        for name, arm in ARMS.items():
+            print(name, arm)
+    else:
+        with features_folder() as folder:
+            for text in sys.argv[1:]:
+                name, _, draw = text.partition(":")
+                for number in [int(draw)] if draw else ARMS[name].draws:
+                    run(name, number, folder)

@@ -1,44 +1,50 @@
-"""AE-XAD on screw and magnetic tile: `python benchmarks/aexad.py ARM [ARM…]`, one file per arm.
+"""AE-XAD on screw and magnetic tile: `python benchmarks/aexad.py ARM[:DRAW] [ARM[:DRAW]…]`.
 
 Few-defect splits at 224 px as in Angiulli et al. 2025 (images antialiased, masks by nearest
-neighbour; figures at that size), a frozen MobileNet v1 at stride 8 and a short schedule; arms named
-128 or 64 have so many pixels, take a fraction of the time, and compare with each other only. Every
-draw is kept in $BLEMISH_PARTS as soon as it is there (default: `parts` beside this script, not
-committed), so that an interrupted arm goes on; its results file is written after every draw.
+neighbour; figures at that size), a frozen MobileNet v1 at stride 8 and a short schedule, the same
+for all arms of a data set. Every arm and draw is one results file and needs no other, but arms
+that are named together share features ($BLEMISH_FEATURES keeps them for other runs too).
 
-`python benchmarks/aexad.py list` prints all arms, `table` the rows of docs/methods/aexad.md. Arms
-whose encoder needs weights that are not there are commands for a machine that has them:
-WEIGHTS_RESNET50 and WEIGHTS_VIT name the files.
+`python benchmarks/aexad.py list` prints all arms, `table` writes docs/methods/aexad.md. Arms whose
+encoder needs weights that are not there are commands for a machine that has them: WEIGHTS_RESNET50
+and WEIGHTS_VIT name the files.
 """
 
-import json
 import os
-import statistics
 import sys
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from blemish import Run, explain
 from blemish.benchmark import Result
 from blemish.datasets.base import DataSet
 from blemish.datasets.opening import open_dataset
 from blemish.detector import Detector
 from blemish.evaluation import evaluate
-from blemish.metrics.explainability import ExplainabilityMetrics
-from blemish.metrics.ranking import image_figures
-from common import RESULTS, WEIGHTS, published
+from common import (
+    FEATURES_MB,
+    RESULTS,
+    SCREW_TYPES,
+    SETS,
+    WEIGHTS,
+    ByType,
+    cell,
+    features_folder,
+    fill,
+    markdown,
+    published,
+    remembering,
+    results_of,
+)
 
-PARTS = Path(os.environ.get("BLEMISH_PARTS", Path(__file__).parent / "parts"))
-SETS = {"screw": ("mvtec_ad", "screw"), "tile": ("magnetic_tile", None)}
 # Passes over the good images, and what is left of the learning rate after the last.
-EPOCHS = {"screw": 20, "tile": 6}
+EPOCHS = {"screw": 40, "tile": 20}
 LEFT = 0.05
-SCREW_TYPES = ("manipulated_front", "scratch_head", "scratch_neck", "thread_side", "thread_top")
 KEPT = (
     "image_auroc",
     "image_ap",
@@ -59,6 +65,7 @@ KEPT = (
     "contrast",
     "components",
 )
+FILTERS = {name: {"radius": name} for name in ("none", "boxes", "least_run")}
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class Arm:
     draws: tuple = (0, 1, 2)
     unseen: tuple = ()
     size: int = 224  # pixels
-    reuse: str = ""  # the arm whose models are only judged in another way
+    # The same model judged in other ways: name to options.
+    judged: dict = field(default_factory=dict)
     note: str = ""
 
 
@@ -79,36 +87,32 @@ def vit(regime, weights="random", name="vit_tiny_patch16_224", **more):
     return {"encoder": "vit", "backbone": name, "weights": weights, "regime": regime, **more}
 
 
+PAPER = {"reduction": "three", "epochs": 200, "decay": 0.985}
 RESNET = {"backbone": "resnet50", "weights": os.environ.get("WEIGHTS_RESNET50", ""), "strides": "8"}
 BASE = partial(vit, weights=os.environ.get("WEIGHTS_VIT", ""), name="vit_base_patch16_224")
 RANDOM = "The encoder's weights are random: no pre-trained vision transformer was to be had."
 ARMS = {
-    "screw": Arm(),
-    "tile": Arm("tile"),
-    "screw_no_filter": Arm(options={"radius": "none"}, reuse="screw"),
-    "screw_boxes": Arm(options={"radius": "boxes"}, reuse="screw"),
-    "screw_least_run": Arm(options={"radius": "least_run"}, reuse="screw"),
-    "tile_no_filter": Arm("tile", {"radius": "none"}, reuse="tile"),
-    "screw_64": Arm(size=64),
-    "screw_64_no_filter": Arm(options={"radius": "none"}, reuse="screw_64", size=64),
-    "screw_128": Arm(size=128),
-    "screw_128_no_filter": Arm(options={"radius": "none"}, reuse="screw_128", size=128),
-    "screw_128_no_paste": Arm(options={"pastes": 0}, size=128),
-    "screw_128_sigmoid": Arm(options={"head": "sigmoid"}, size=128),
-    "screw_128_near": Arm(options={"placement": "near"}, size=128),
-    "screw_128_three": Arm(options={"reduction": "three"}, size=128),
-    **{f"screw_128_k{k}": Arm(per_type=k, size=128) for k in (1, 2, 5)},
-    **{f"screw_128_no_{t}": Arm(draws=(0,), unseen=(t,), size=128) for t in SCREW_TYPES},
-    "screw_128_vit_random": Arm(options=vit("frozen"), size=128, note=RANDOM),
-    "screw_128_vit_scratch": Arm(options=vit("scratch"), size=128, note=RANDOM),
-    "screw_128_cnn_norm_only": Arm(options={"regime": "norm_only"}, size=128),
-    "screw_128_cnn_finetune": Arm(options={"regime": "finetune"}, size=128),
-    "screw_128_cnn_scratch": Arm(options={"regime": "scratch"}, size=128),
+    "screw": Arm(judged=FILTERS),
+    "tile": Arm("tile", judged={"none": FILTERS["none"]}),
+    **{f"screw_k{k}": Arm(per_type=k) for k in (1, 2, 5)},
+    "screw_no_paste": Arm(options={"pastes": 0}),
+    "screw_sigmoid": Arm(options={"head": "sigmoid"}),
+    "screw_near": Arm(options={"placement": "near"}),
     "screw_three": Arm(options={"reduction": "three"}),
-    "screw_resnet50": Arm(options={**RESNET, "reduction": "three", "epochs": 200, "decay": 0.985}),
+    "screw_paper_schedule": Arm(options=PAPER),
+    **{f"screw_unseen_{kind}": Arm(draws=(0,), unseen=(kind,)) for kind in SCREW_TYPES},
+    "screw_cnn_norm_only": Arm(options={"regime": "norm_only"}),
+    "screw_cnn_finetune": Arm(options={"regime": "finetune"}),
+    "screw_cnn_scratch": Arm(options={"regime": "scratch"}),
+    "screw_vit_random": Arm(options=vit("frozen"), note=RANDOM),
+    "screw_vit_scratch": Arm(options=vit("scratch"), note=RANDOM),
+    "screw_resnet50": Arm(options={**RESNET, **PAPER}),
     "screw_vit_frozen": Arm(options=BASE("frozen")),
     "screw_vit_norm_only": Arm(options=BASE("norm_only")),
     "screw_vit_finetune": Arm(options=BASE("finetune")),
+    # Not in any table: do they run?
+    "smoke": Arm(options={"epochs": 2, "pastes": 1}, draws=(0,), judged={"none": FILTERS["none"]}),
+    "smoke_vit": Arm(options=vit("scratch", epochs=1, pastes=1), size=64, draws=(0,)),
 }
 
 
@@ -126,181 +130,206 @@ def options_of(arm):
     }
 
 
-def open_small(arm, draw):
+@cache
+def opened(name):
+    where, category = SETS[name]
+    return open_dataset(where, category=category)
+
+
+@cache
+def shrunk(name, key, size):
+    """Image and mask of a record at the size of an arm; read once for all draws."""
+    data = opened(name)
+    record = next(r for r in data if r.key == key)
+    full = data.image(record)
+    marked = data.mask(record, full.shape[:2])
+    marked = np.zeros(full.shape[:2], bool) if marked is None else marked
+    side = (size, size)
+    image = np.asarray(Image.fromarray(full).resize(side, Image.BILINEAR))
+    return image, np.asarray(Image.fromarray(marked).resize(side, Image.NEAREST))
+
+
+def open_small(arm, draw) -> DataSet:
     """The few-defect split with images and masks at the size of the arm."""
     where, category = SETS[arm.data]
     data = open_dataset(
         where, category=category, few_defects=arm.per_type, draw=draw, unseen=arm.unseen
     )
-    return replace(
-        data, records=tuple(small(data, record, (arm.size, arm.size)) for record in data)
-    )
+
+    def small(record):
+        def part(which):
+            return shrunk(arm.data, record.key, arm.size)[which]
+
+        mask = None if record.mask is None else partial(part, 1)
+        return replace(record, image=partial(part, 0), mask=mask)
+
+    return replace(data, records=tuple(map(small, data)))
 
 
-def small(data: DataSet, record, size):
-    def image():
-        shrunk = Image.fromarray(data.image(record)).resize(size, Image.BILINEAR)
-        return np.asarray(shrunk)
+class Cuts:
+    """F1 and IoU of each defect at the detector's own thresholds: one for all places, or local."""
 
-    def mask():
-        full = data.image(record).shape[:2]
-        marked = data.mask(record, full)
-        marked = np.zeros(full, bool) if marked is None else marked
-        return np.asarray(Image.fromarray(marked).resize(size, Image.NEAREST))
-
-    return replace(record, image=image, mask=None if record.mask is None else mask)
-
-
-class ByType:
-    """Maps of each kind of defect on their own."""
-
-    def __init__(self):
-        self.maps = defaultdict(lambda: ExplainabilityMetrics(replicates=0))
+    def __init__(self, detector, data):
+        self.detector, self.data = detector, data
+        self.found = {"calibrated": [], "local": []}
 
     def __call__(self, record, prediction):
-        if record.defective and record.mask is not None:
-            # Where the mask vanished it is counted, not measured.
-            self.maps[record.defect_type].add(
-                prediction.anomaly_map, record.mask(), key=record.key, defective=True
-            )
+        truth = self.data.mask(record, prediction.anomaly_map.shape)
+        if not record.defective or truth is None:
+            return
+        for rule, values in self.found.items():
+            mask = explain(self.detector, prediction, rule).mask
+            both, either = (mask & truth).sum(), (mask | truth).sum()
+            values.append((2 * both / (both + either), both / either))
 
-    def figures(self, images):
-        found = {}
-        good = [i.score for i in images if not i.defective]
-        for kind, maps in self.maps.items():
-            scores = [i.score for i in images if i.defect_type == kind]
-            labels = [False] * len(good) + [True] * len(scores)
-            auroc = image_figures(
-                good + scores, labels, labels, [str(n) for n in range(len(labels))], 0
-            )["image_auroc"]
-            own = maps.figures()
-            found[kind] = {"image_auroc": auroc.value} | {
-                name: own[name].value for name in ("x_auc", "x_f1", "x_iou")
-            }
-        return found
-
-
-def run_draw(name, arm, draw):
-    """Fit and evaluate one draw, or read what is kept of it."""
-    path = PARTS / f"{name}-{draw}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    data, model = open_small(arm, draw), PARTS / f"{arm.reuse or name}-{draw}.blemish"
-    started = time.perf_counter()
-    if arm.reuse:
-        detector = Detector.load(model)
-        method = detector.pipeline.method
-        method.options = replace(method.options, **arm.options)
-    else:
-        options = {**options_of(arm), "calibration": "split"}
-        detector = Detector("aexad", **options).fit(data)
-        PARTS.mkdir(exist_ok=True)
-        detector.save(model)
-    fitted, by_type = time.perf_counter(), ByType()
-    found = evaluate(detector, data, per_image=True, on_prediction=by_type)
-    part = {
-        "figures": {k: found.figures[k].to_json() for k in KEPT if k in found.figures},
-        "types": by_type.figures(found.images),
-        "fingerprint": found.data["test_fingerprint"],
-        "seconds": {
-            "fit": fitted - started,
-            "evaluate": time.perf_counter() - fitted,
-            "per_image": found.seconds["predict_per_image"],
-        },
-        "loss": detector.history.get("loss", [])[-1:],
-    }
-    path.write_text(json.dumps(part))
-    short = {k: round(found.figures[k].value, 4) for k in ("x_auc", "x_f1", "x_iou", "image_auroc")}
-    print(name, draw, short, {k: round(v, 2) for k, v in part["seconds"].items()}, flush=True)
-    return part
-
-
-def result_of(name, arm, parts):
-    draws = arm.draws[: len(parts)]
-    figures = {}
-    for key in parts[0]["figures"]:
-        values = [part["figures"][key]["value"] for part in parts]
-        if len(parts) == 1:
-            figures[key] = parts[0]["figures"][key]
-            continue
-        kept = {k: v for k, v in parts[0]["figures"][key].items() if k in {"label", "oracle"}}
-        figures[key] = {
-            **kept,
-            "value": statistics.fmean(values),
-            "deviation": statistics.stdev(values),
-            "values": values,
+    def figures(self):
+        words = {"calibrated": "the calibrated threshold", "local": "local thresholds"}
+        means = {rule: np.mean(values, axis=0) for rule, values in self.found.items()}
+        return {
+            f"{key}_{rule}": {"value": float(pair[i]), "label": f"{name} at {words[rule]}, mean"}
+            for rule, pair in means.items()
+            for i, (key, name) in enumerate((("f1", "F1"), ("iou", "IoU")))
         }
-    for kind in parts[0]["types"]:
-        for key in parts[0]["types"][kind]:
-            values = [p["types"][kind][key] for p in parts if kind in p["types"]]
-            known = [v for v in values if v is not None]
-            if known:
-                figures[f"{key}_{kind}"] = {
-                    "value": statistics.fmean(known),
-                    "label": f"{key}, {kind} only",
-                }
-    seconds = {k: statistics.median(p["seconds"][k] for p in parts) for k in parts[0]["seconds"]}
-    if not arm.reuse:
-        seconds["fit_per_epoch"] = seconds["fit"] / int(options_of(arm)["epochs"])
+
+
+def run(name, draw, folder):
+    """Fit one draw of an arm, judge it in all ways, and write a results file for each."""
+    arm, data = ARMS[name], open_small(ARMS[name], draw)
+    options = {**options_of(arm), "calibration": "split"}
+    started = time.perf_counter()
+    given = Run(feature_cache=folder, feature_cache_mb=FEATURES_MB, say=print)
+    detector = Detector("aexad", **options).fit(data, given)
+    seconds = {"fit": time.perf_counter() - started}
+    seconds["fit_per_epoch"] = seconds["fit"] / int(options["epochs"])
+    method = detector.pipeline.method
+    own = method.options
+    judge(name, name, draw, detector, data, folder, seconds)
+    for way, changed in arm.judged.items():
+        # The threshold is that of the filter it was calibrated with: only maps are compared.
+        method.options = replace(own, **changed)
+        judge(name, f"{name}_{way}", draw, detector, data, folder, seconds)
+
+
+def judge(name, what, draw, detector, data, folder, seconds):
+    by_type, cuts = ByType(data), Cuts(detector, data)
+
+    def look(record, prediction):
+        by_type(record, prediction)
+        cuts(record, prediction)
+
+    started = time.perf_counter()
+    if hasattr(detector.pipeline.method, "backbone_"):
+        with remembering(detector, folder):
+            found = evaluate(detector, data, per_image=True, on_prediction=look)
+    else:
+        found = evaluate(detector, data, per_image=True, on_prediction=look)
+    seconds = {**seconds, "evaluate": time.perf_counter() - started}
+    figures = {k: found.figures[k].to_json() for k in KEPT if k in found.figures}
+    arm = ARMS[name]
     notes = [
-        f"{arm.per_type} masks per defect type, draws {', '.join(map(str, draws))} of "
-        f"{', '.join(map(str, arm.draws))}; one thread on a shared machine.",
+        f"{arm.per_type} masks per defect type; one thread on a shared machine.",
         "Supervised: never to be ranked beside methods that saw no defect.",
         "x_f1, x_iou: threshold mean + deviation of each map; _class: of all test maps (oracle).",
+        *([f"The model of {name}, judged in another way."] if what != name else []),
+        *(f"No {kind} was seen in training." for kind in arm.unseen),
+        *([arm.note] if arm.note else []),
     ]
-    notes += [f"Models of {arm.reuse}, judged in another way."] if arm.reuse else []
-    notes += [f"No {t} was seen in training." for t in arm.unseen]
-    return Result(
-        what=name,
+    result = Result(
+        what=f"{what}_draw{draw}",
         method="aexad",
         options=published(options_of(arm)),
-        command=f"python benchmarks/aexad.py {name}",
+        command=f"python benchmarks/aexad.py {name}:{draw}",
         seeds=(0,),
         data={
-            "name": "mvtec_ad/screw" if arm.data == "screw" else "magnetic_tile",
-            "fingerprint": [part["fingerprint"] for part in parts],
+            "name": "/".join(filter(None, SETS[arm.data])),
+            "fingerprint": found.data["test_fingerprint"],
         },
-        figures=figures,
+        figures=figures | by_type.figures(found.images) | cuts.figures(),
         seconds=seconds,
-        notes=[*notes, *([arm.note] if arm.note else [])],
+        notes=notes,
     )
-
-
-def run(names):
-    """The first draw of every arm before the second of any."""
-    parts = {name: [] for name in names}
-    for draw in range(3):
-        for name in names:
-            if draw in ARMS[name].draws:
-                parts[name].append(run_draw(name, ARMS[name], draw))
-                result_of(name, ARMS[name], parts[name]).write(RESULTS)
+    result.write(RESULTS)
+    said = {k: round(figures[k]["value"], 3) for k in COLUMNS[:4]}
+    print(result.what, said, {k: round(v, 2) for k, v in seconds.items()}, flush=True)
 
 
 COLUMNS = ("x_auc", "x_f1", "x_iou", "image_auroc", "mass_inside", "contrast", "components")
+HEADER = ("X-AUC", "F1", "IoU", "detection", "mass inside", "contrast", "components")
+STUDIES = {
+    "main": ("screw", "tile"),
+    "masks": ("screw_k1", "screw_k2", "screw", "screw_k5"),
+    "ablation": (
+        *("screw", "screw_none", "screw_boxes", "screw_least_run", "screw_no_paste"),
+        *("screw_sigmoid", "screw_near", "screw_three", "screw_paper_schedule", "tile_none"),
+    ),
+    "encoders": (
+        *("screw", "screw_cnn_norm_only", "screw_cnn_finetune", "screw_cnn_scratch"),
+        *("screw_vit_random", "screw_vit_scratch"),
+        *("screw_resnet50", "screw_vit_frozen", "screw_vit_norm_only", "screw_vit_finetune"),
+    ),
+}
 
 
 def row(name):
-    """One line of Markdown; empty, with its command, where nothing was measured."""
-    found = [p for p in RESULTS.glob(f"{name}-aexad-*.json")]
-    if not found:
-        return f"| `{name}` | | " + " | ".join("–" for _ in COLUMNS) + " | – |"
-    result = json.loads(found[0].read_text("utf-8"))
-    cells = []
-    for key in COLUMNS:
-        figure = result["figures"][key]
-        deviation = f" ± {figure['deviation']:.3f}" if "deviation" in figure else ""
-        cells.append(f"{figure['value']:.3f}{deviation}")
-    draws = len(result["data"]["fingerprint"])
-    return f"| `{name}` | {draws} | " + " | ".join(cells) + f" | {result['seconds']['fit']:.0f} |"
+    found = results_of(name, "aexad")
+    return [f"`{name}`", len(found) or "", *(cell(found, key) for key in COLUMNS)]
+
+
+def threshold_row(name):
+    found = results_of(name, "aexad")
+    keys = ("x_f1", "f1_calibrated", "f1_local", "x_iou", "iou_calibrated", "iou_local")
+    return [f"`{name}`", *(cell(found, key) for key in keys)]
+
+
+def unseen_row(kind):
+    seen = [r for r in results_of("screw", "aexad") if r["command"].endswith(":0")]
+    unseen = results_of(f"screw_unseen_{kind}", "aexad")
+    keys = [f"{key}_{kind}" for key in ("x_auc", "x_iou", "image_auroc")]
+    return [kind, *(cell(some, key) for key in keys for some in (seen, unseen))]
+
+
+def speed_rows():
+    found = [results_of(what, "aexad") for what in ("speed", "speed_gpu")]
+    words = {
+        **{
+            f"step_{network}_{reduction}": f"step, s: {network}, `reduction={reduction}`"
+            for network in ("mobilenetv1_100", "resnet50")
+            for reduction in ("single", "three")
+        },
+        "inference_mobilenetv1_100": "MobileNet v1: all / encoder and decoder",
+        "inference_resnet50": "ResNet-50: all / encoder and decoder",
+        "radius_ms": "k̂ of a 512 × 512 map, ms",
+    }
+    return [[text, *(cell(results, key) for results in found)] for key, text in words.items()]
+
+
+def table():
+    tables = {
+        study: markdown(("arm", "draws", *HEADER), map(row, names))
+        for study, names in STUDIES.items()
+    }
+    ways = ("of the map", "calibrated", "local")
+    tables["thresholds"] = markdown(
+        ("arm", *(f"F1, {way}" for way in ways), *(f"IoU, {way}" for way in ways)),
+        map(threshold_row, ("screw", "tile", *STUDIES["encoders"][1:6])),
+    )
+    sides = [
+        f"{name}, {side}" for name in ("X-AUC", "IoU", "detection") for side in ("seen", "unseen")
+    ]
+    tables["unseen"] = markdown(("type", *sides), map(unseen_row, SCREW_TYPES))
+    tables["speed"] = markdown(("", "CPU", "with a GPU"), speed_rows())
+    fill("aexad.md", tables)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["table"]:
-        print("| arm | draws | " + " | ".join(COLUMNS) + " | fit, s |")
-        print("|" + "---|" * (len(COLUMNS) + 3))
-        print("\n".join(row(name) for name in ARMS))
+        table()
     elif sys.argv[1:] == ["list"]:
         for name, arm in ARMS.items():
             print(name, arm)
     else:
-        run(sys.argv[1:])
+        with features_folder() as folder:
+            for text in sys.argv[1:]:
+                name, _, draw = text.partition(":")
+                for number in [int(draw)] if draw else ARMS[name].draws:
+                    run(name, number, folder)

@@ -1,6 +1,7 @@
 """Times and memory of L2BT: `python benchmarks/l2bt_speed.py TARGET`, one file each.
 
-Targets: training, students, memory, inference. Weights are random: they change no time.
+Targets: training, students, memory, inference; on a GPU training_gpu and inference_gpu (add
+`_smoke` to see whether they run). Weights are random: they change no time.
 
 The peer's way is written out in `published_loop`: batches of four images, the teacher at every
 step, torch's own cosine and Adam. Ours is L2BT itself. Both run in one process, one after the
@@ -19,7 +20,7 @@ import torch
 from blemish import Run
 from blemish.benchmark import Result, peak_memory_mb
 from blemish.datasets.base import DataSet, Record
-from blemish.devices import has_bf16
+from blemish.devices import find_device, has_bf16
 from blemish.maps import smooth, smooth_axis
 from blemish.methods.l2bt import L2BT, L2BTOptions
 from blemish.pipeline import Pipeline
@@ -49,14 +50,14 @@ def noise(count, side=SIDE, split="train", first=0):
     )
 
 
-def plain_teacher(name, layers, side):
+def plain_teacher(name, layers, device="cpu", bf16=False):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = timm.create_model(name, num_classes=0, global_pool="", dynamic_img_size=True)
-    network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False).to(device)
 
     def tokens(x):
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             return network.forward_intermediates(
                 x, indices=list(layers), norm=True, output_fmt="NLC", intermediates_only=True
             )
@@ -64,11 +65,12 @@ def plain_teacher(name, layers, side):
     return tokens, network
 
 
-def published_loop(tokens, network, samples, steps, seed=0, rate=1e-4, epochs=None):
+def published_loop(tokens, network, samples, steps, seed=0, rate=1e-4):
     """Bare: image batches, the teacher at every step. Yields the loss and the seconds."""
+    device = network.norm.weight.device
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        students = [mlp(network.embed_dim) for _ in range(2)]
+        students = [mlp(network.embed_dim).to(device) for _ in range(2)]
     optimiser = torch.optim.Adam([p for s in students for p in s.parameters()], lr=rate)
     mean = torch.tensor(network.default_cfg["mean"])[:, None, None]
     std = torch.tensor(network.default_cfg["std"])[:, None, None]
@@ -80,7 +82,7 @@ def published_loop(tokens, network, samples, steps, seed=0, rate=1e-4, epochs=No
             started = now()
             batch = samples.take([places[i] for i in shuffled[first : first + BATCH]])
             x = (torch.from_numpy(batch.x).permute(0, 3, 1, 2) - mean) / std
-            early, late = tokens(x)
+            early, late = (t.float() for t in tokens(x.to(device)))
             cosine = torch.nn.functional.cosine_similarity
             loss = 1 - cosine(students[0](early), late, dim=-1, eps=1e-6).mean()
             loss = loss + 1 - cosine(students[1](late), early, dim=-1, eps=1e-6).mean()
@@ -125,22 +127,31 @@ def training_busy():
     return time_training("training_busy", few=4, peer_steps=3, our_epochs=16)
 
 
-def time_training(what, few, peer_steps, our_epochs):
+def training_gpu():
+    return time_training("training_gpu", FEW, 100, OUR_EPOCHS, "auto")
+
+
+def training_gpu_smoke():
+    return time_training("training_gpu_smoke", few=4, peer_steps=2, our_epochs=1, device="auto")
+
+
+def time_training(what, few, peer_steps, our_epochs, device="cpu"):
+    device = find_device(device)
     samples = Samples(noise(few), Geometry((SIDE, SIDE), multiple=14))
-    tokens, network = plain_teacher(TEACHER, (7, 11), SIDE)
+    tokens, network = plain_teacher(TEACHER, (7, 11), device)
     peer = [seconds for _, seconds in published_loop(tokens, network, samples, peer_steps)][1:]
-    x = torch.rand(BATCH, 3, SIDE, SIDE)
+    x = torch.rand(BATCH, 3, SIDE, SIDE, device=device)
     alone = clock(lambda: tokens(x), 1) / BATCH
     method = L2BT(L2BTOptions(weights="random", epochs=our_epochs, train_batch=BATCH))
     assert method.multiple == 14  # opens the teacher: reading weights is no part of training
     watch = Watch()
-    method.learn(samples, Run(progress=watch))
+    method.learn(samples, Run(progress=watch, device=device))
     steps = np.diff(watch.steps)
     fill = (watch.teacher - watch.started) / few
     opening = watch.steps[0] - watch.teacher  # Fabric, and the first step
     ours = fill * IMAGES + opening + float(np.mean(steps)) * (UPDATES - 1)
     theirs = float(np.mean(peer)) * UPDATES
-    product = clock(product_of(BATCH * 256, 768)) * 16  # 6 forward, 6 + 4 backward
+    product = clock(product_of(BATCH * 256, 768, device)) * 16  # 6 forward, 6 + 4 backward
     numbers = {
         "peer_step": (float(np.mean(peer)), f"The peer's way: seconds per step of {BATCH} images"),
         "teacher_image": (alone, "The teacher alone, seconds per image"),
@@ -164,14 +175,18 @@ def time_training(what, few, peer_steps, our_epochs):
         [
             f"Measured: {peer_steps - 1} steps of the peer after one to warm up, the fill of {few} "
             f"images, {len(steps)} of our steps; the rest is extrapolated.",
-            f"{torch.get_num_threads()} threads, {now.__name__}; all in float32; bfloat16 units: "
-            f"{has_bf16(torch.device('cpu'))}.",
+            f"{torch.get_num_threads()} threads, {now.__name__}, {device_words(device)}; peer in "
+            f"float32; bfloat16 units, which ours uses: {has_bf16(torch.device(device))}.",
         ],
     )
 
 
-def product_of(rows, width):
-    x, w = torch.randn(rows, width), torch.randn(width, width)
+def device_words(device):
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def product_of(rows, width, device):
+    x, w = torch.randn(rows, width, device=device), torch.randn(width, width, device=device)
     return lambda: x @ w
 
 
@@ -181,6 +196,8 @@ def clock(function, repeats=5):
     for _ in range(repeats):
         started = now()
         function()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(now() - started)
     return float(np.median(times))
 
@@ -189,7 +206,7 @@ def students():
     """The same students either way: a run that is short enough to be done in each."""
     name, layers, epochs, rate = "vit_tiny_patch16_224", (7, 11), 15, 1e-3
     samples = Samples(noise(16, 112), Geometry((112, 112), multiple=16))
-    tokens, network = plain_teacher(name, layers, SIDE)
+    tokens, network = plain_teacher(name, layers)
     found = {"peer": [], "recomputed": [], "remembered": [], "shuffled": []}
     arms = {
         "recomputed": {"batching": "image", "remember": False},
@@ -270,7 +287,7 @@ def one_image(side):
 def inference():
     """Predicting, decoding left out, next to the plain forward of the teacher alone."""
     numbers = {}
-    plans = ((224, 4, 7, (256, 512, 2048)), (518, 1, 3, (512, 2048)))
+    plans = ((224, 2, 5, (512, 2048)), (518, 1, 3, (512, 2048)))
     for side, batch, repeats, originals in plans:
         method = L2BT(L2BTOptions(weights="random"))
         multiple = method.multiple  # opens the teacher
@@ -278,7 +295,7 @@ def inference():
             method.students_ = method.make_students().eval()
         method.device_ = torch.device("cpu")
         pipeline = Pipeline(Geometry((side, side), multiple=multiple), method, method.post, batch)
-        tokens, _ = plain_teacher(TEACHER, (7, 11), side)
+        tokens, _ = plain_teacher(TEACHER, (7, 11))
         x = torch.rand(batch, 3, side, side)
         for original in originals:
             images = [noise(1, original, first=i).records[0].image() for i in range(batch)]
@@ -298,6 +315,43 @@ def inference():
         "All after decoding: resizing, teacher, students, blur at the original's size, score.",
     ]
     return measured("inference", numbers | blur_costs(), None, {}, notes)
+
+
+def inference_gpu():
+    return time_on_device("inference_gpu", 1036, 24, (1, 4))
+
+
+def inference_gpu_smoke():
+    return time_on_device("inference_gpu_smoke", 224, 2, (1,))
+
+
+def time_on_device(what, side, count, batches):
+    """Images per second in full, and the share of them that the teacher takes."""
+    device = find_device("auto")
+    bf16 = has_bf16(torch.device(device))
+    method = L2BT(L2BTOptions(weights="random"))
+    multiple = method.multiple  # opens the teacher
+    with torch.random.fork_rng():
+        method.students_ = method.make_students().eval().to(device)
+    method.device_ = torch.device(device)
+    method._place(bf16)
+    tokens, _ = plain_teacher(TEACHER, (7, 11), device, bf16)
+    images = [noise(1, side, first=i).records[0].image() for i in range(count)]
+    numbers = {}
+    for batch in batches:
+        pipeline = Pipeline(Geometry((side, side), multiple=multiple), method, method.post, batch)
+        x = torch.rand(batch, 3, side, side, device=device)
+        alone = clock(partial(tokens, x), 9) / batch
+        ours = clock(partial(run_through, pipeline, images), 3) / count
+        words = f"{side} px, {batch} at a time"
+        numbers[f"rate_{batch}"] = (1 / ours, f"L2BT, images per second, {words}")
+        numbers[f"teacher_{batch}"] = (1 / alone, f"Teacher alone, images per second, {words}")
+        numbers[f"share_{batch}"] = (alone / ours, f"Share of the time in the teacher, {words}")
+    notes = [
+        f"{device_words(device)}, bfloat16: {bf16}; {torch.get_num_threads()} thread(s) of a "
+        "shared machine for the rest: resizing, blur at the original's size, score.",
+    ]
+    return measured(what, numbers, None, {"side": side}, notes)
 
 
 def run_through(pipeline, images):

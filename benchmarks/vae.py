@@ -108,7 +108,7 @@ def linear():
     from scipy import ndimage
 
     from blemish.maps import Post, pool_score, smooth
-    from blemish.methods.vae import _squared_error
+    from blemish.methods.image_reconstruction import squared_error
     from blemish.preprocess import Geometry
     from blemish.samples import Samples
 
@@ -139,7 +139,7 @@ def linear():
                 for x in (held, test):
                     codes = (x - mean).reshape(len(x), -1) @ basis[:k].T
                     drawn = mean + (codes @ basis[:k]).reshape(x.shape)
-                    errors.append(_squared_error(x, drawn, np.ones(x.shape[:3], bool), local))
+                    errors.append(squared_error(x, drawn, np.ones(x.shape[:3], bool), local))
                 usual = ndimage.gaussian_filter(errors[0].mean(axis=0), 2.0)
                 maps = errors[1] / (usual + 0.1 * errors[0].mean())
                 scores = [pool_score(smooth(m, None, post), None, post) for m in maps]

@@ -11,6 +11,7 @@ from blemish.datasets.splits import cross_folds
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, OverlapError
 from blemish.evaluation import evaluate
+from blemish.method_options import geometry_for
 from blemish.run import Run
 from drawn import defective_records, good_records, images, plates
 from mock_method import MockMethod
@@ -75,7 +76,9 @@ def test_each_score_is_that_of_a_fit_without_the_part():
     for learn, held_out in cross_folds(DATA, 4, 0):
         part = DataSet("part", (*learn.records, *held_out.records))
         own = Detector("mock_method", false_alarms=0.4)
-        pipeline, _ = own._learn(learn, own._geometry(learn), Run())
+        pipeline, _ = own._learn(
+            learn, geometry_for(own.settings, learn, own._method_class(own.options)), Run()
+        )
         found = pipeline.analyse(images(held_out), lambda image: ("", image))
         expected += [analysis.score for analysis in found]
         assert len(part) == 16
@@ -93,7 +96,7 @@ def test_it_survives_the_file_and_refuses_what_it_has_seen(tmp_path):
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(OptionError, match="use one device"):
+    with pytest.raises(OptionError, match="use one process"):
         make().fit(DATA, Run(devices=2))
     with pytest.raises(OptionError, match="folds"):
         make(folds=1)

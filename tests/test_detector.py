@@ -277,7 +277,7 @@ def test_a_file_with_a_wrong_header_is_refused_or_read_and_never_crashes(method,
 def load(content):
     """`Detector.load` without a file in between, which would be slow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blemish.detector.read_model_file", lambda path: content)
+        patch.setattr("blemish.detector.read_detector_file", lambda path: content)
         return Detector.load("forged")
 
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -236,3 +237,49 @@ def test_labels_of_images_reach_exactly_the_largest_cells():
     assert score.grad.flatten().tolist() == pytest.approx([0, 0, 0, 0, 0.5, 0.5])
     everything = losses.pull_push_images(score, torch.zeros(1), torch.ones(1, 2, 3), 0.003, 99)
     assert everything.item() == pytest.approx(3.5)
+
+
+def test_structural_similarity_is_that_of_scikit_image():
+    metrics = pytest.importorskip("skimage.metrics")
+    generator = np.random.default_rng(0)
+    x = generator.random((2, 3, 20, 24))
+    drawn = np.clip(x + generator.normal(0, 0.2, x.shape), 0, 1)
+    wanted = []
+    for one, other in zip(x, drawn, strict=True):
+        _, whole = metrics.structural_similarity(
+            one, other, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False, full=True, win_size=11,
+        )  # fmt: skip
+        wanted.append(whole[:, 5:-5, 5:-5].mean())
+    found = losses.structural_similarity(torch.from_numpy(x), torch.from_numpy(drawn))
+    assert found.item() == pytest.approx(np.mean(wanted), rel=1e-5)
+
+
+def test_an_image_is_similar_to_itself_whatever_the_precision_around_it():
+    x = torch.rand(1, 3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses.structural_similarity(x, x)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(1)
+
+
+def test_the_divergence_between_two_normals_is_that_of_torch():
+    values = torch.randn(4, 5, 3)
+    mean, log_variance, other, other_log_variance = values
+    expected = kl_divergence(
+        Normal(mean, (log_variance / 2).exp()), Normal(other, (other_log_variance / 2).exp())
+    )
+    found = losses.gaussian_kl_between(mean, log_variance, other, other_log_variance)
+    torch.testing.assert_close(found, expected)
+    zero = torch.zeros_like(mean)
+    torch.testing.assert_close(
+        losses.gaussian_kl_between(mean, log_variance, zero, zero),
+        losses.gaussian_kl(mean, log_variance),
+    )
+
+
+def test_squared_errors_are_summed_over_the_valid_pixels_of_each_image():
+    x, drawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
+    valid = torch.ones(2, 1, 2, 2)
+    valid[1, :, 0] = 0
+    assert losses.sum_squared_error(x, drawn, valid).tolist() == [3.0, 1.5]

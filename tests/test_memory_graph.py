@@ -6,11 +6,13 @@ import pytest
 from onnx import TensorProto
 
 from blemish import memory_graph
+from blemish.backbones.joining import join_grids
 from blemish.graphs import Graph
 from blemish.memory import nearest
 from blemish.memory_graph import add_nearest, add_weight
 
 CELLS, CHANNELS, BANK = (3, 4), 6, 50
+COARSE = (2, 3)
 
 
 @pytest.fixture
@@ -23,7 +25,8 @@ def vectors():
 def run(features, bank, count=None):
     graph, squares = Graph(), np.einsum("ij,ij->i", bank, bank)
     x = graph.input("x", TensorProto.FLOAT, ["B", *CELLS, CHANNELS])
-    found = add_nearest(graph, x, bank, squares, CELLS[0] * CELLS[1])
+    planes = graph.add("Transpose", x, perm=[0, 3, 1, 2])
+    found = add_nearest(graph, [planes], [(CHANNELS, *CELLS)], bank, squares)
     if count is None:
         graph.output(found.distances, "d", TensorProto.FLOAT, ["B", "n"])
         graph.output(found.index, "i", TensorProto.INT64, ["B", "n"])
@@ -40,6 +43,28 @@ def test_distances_and_places_are_those_of_numpy(part_bytes, vectors, monkeypatc
     features, bank = vectors
     distances, index = run(features, bank)
     expected, places = nearest(features.reshape(-1, CHANNELS), bank)
+    np.testing.assert_allclose(distances.ravel(), expected, rtol=1e-5)
+    np.testing.assert_array_equal(index.ravel(), places)
+
+
+@pytest.mark.parametrize("part_bytes", [32_000_000, 500], ids=["one part", "many parts"])
+def test_maps_of_two_strides_are_searched_as_if_they_were_joined(part_bytes, vectors, monkeypatch):
+    monkeypatch.setattr(memory_graph, "PART_BYTES", part_bytes)
+    fine, bank = vectors
+    coarse = np.random.default_rng(1).normal(size=(2, *COARSE, 3)).astype(np.float32)
+    bank = np.concatenate([bank, bank[::-1, :3]], axis=1)
+    graph, squares = Graph(), np.einsum("ij,ij->i", bank, bank)
+    maps = []
+    for name, shape in (("x", fine.shape), ("y", coarse.shape)):
+        given = graph.input(name, TensorProto.FLOAT, ["B", *shape[1:]])
+        maps.append(graph.add("Transpose", given, perm=[0, 3, 1, 2]))
+    found = add_nearest(graph, maps, [(CHANNELS, *CELLS), (3, *COARSE)], bank, squares)
+    graph.output(found.distances, "d", TensorProto.FLOAT, ["B", "n"])
+    graph.output(found.index, "i", TensorProto.INT64, ["B", "n"])
+    session = onnxruntime.InferenceSession(graph.model("search").SerializeToString())
+    distances, index = session.run(None, {"x": fine, "y": coarse})
+    joined = join_grids([fine, coarse])
+    expected, places = nearest(joined.reshape(-1, bank.shape[1]), bank)
     np.testing.assert_allclose(distances.ravel(), expected, rtol=1e-5)
     np.testing.assert_array_equal(index.ravel(), places)
 

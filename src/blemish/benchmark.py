@@ -46,6 +46,8 @@ class Result:
         seeds: Seeds of the runs.
         seconds: Wall time by stage.
         notes: Sentences that a reader of the figures must know.
+        runs: Of each run the part (``groups``), truth (``defective``) and score (``scores``) of
+            every test image, and the ``threshold``: what paired comparisons and histograms need.
     """
 
     what: str
@@ -57,6 +59,7 @@ class Result:
     seeds: Sequence[int] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    runs: Sequence[Mapping[str, Any]] = ()
     peak_memory_mb: float | None = field(default_factory=lambda: peak_memory_mb())
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ class Result:
             "peak_memory_mb": self.peak_memory_mb,
             "notes": list(self.notes),
             "figures": self.figures,
+            **({"runs": list(self.runs)} if self.runs else {}),
         }
         check_result(content)
         return content
@@ -120,24 +124,56 @@ def run_once(
     return detector, evaluation, seconds
 
 
+class EnergyMeter:
+    """Estimates the energy of what is done inside the block, from the load of this machine.
+
+    Raises:
+        OptionError: codecarbon is not installed.
+    """
+
+    def __enter__(self) -> EnergyMeter:
+        try:
+            from codecarbon import OfflineEmissionsTracker
+        except ImportError as error:
+            raise OptionError("Estimating energy needs codecarbon: pip install codecarbon.") from (
+                error
+            )
+        options = {"save_to_file": False, "log_level": "critical", "allow_multiple_runs": True}
+        # Sends nothing; the country matters for emissions only, which are not asked for.
+        self._tracker = OfflineEmissionsTracker(country_iso_code="FRA", **options)
+        self._tracker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tracker.stop()
+
+    def figures(self) -> dict[str, Figure]:
+        """``energy_wh`` of processors, memory and GPUs."""
+        used = 1000 * float(self._tracker.final_emissions_data.energy_consumed)
+        label = "Energy of fit and test, Wh, estimated from the load"
+        return {"energy_wh": Figure(used, label, estimator="load")}
+
+
 def pool_seeds(runs: Sequence[Mapping[str, Figure]]) -> dict[str, dict[str, Any]]:
-    """Join the figures of several seeds: mean, standard deviation and each value.
+    """Join the figures of several seeds; see :func:`pool_figures`."""
+    return pool_figures([{name: figure.to_json() for name, figure in r.items()} for r in runs])
+
+
+def pool_figures(runs: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Join the plain JSON figures of several runs: mean, standard deviation and each value.
 
     A figure without a value in one run has none here. One run keeps its bootstrap intervals.
     """
     if len(runs) == 1:
-        return {name: figure.to_json() for name, figure in runs[0].items()}
+        return {name: dict(figure) for name, figure in runs[0].items()}
     pooled = {}
     for name, first in runs[0].items():
-        values = [run[name].value for run in runs]
+        values = [run[name]["value"] for run in runs]
         known = [v for v in values if v is not None]
-        entry: dict[str, Any] = {"value": None, "label": first.label, "values": values}
+        entry: dict[str, Any] = {"value": None, "label": first["label"], "values": values}
         if len(known) == len(values):
             entry |= {"value": statistics.fmean(known), "deviation": statistics.stdev(known)}
-        if first.oracle:
-            entry["oracle"] = True
-        if first.estimator:
-            entry["estimator"] = first.estimator
+        entry |= {key: first[key] for key in ("oracle", "estimator") if first.get(key)}
         pooled[name] = entry
     return pooled
 

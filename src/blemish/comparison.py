@@ -13,7 +13,12 @@ from blemish.detector import Detector
 from blemish.errors import MetricError
 from blemish.evaluation import Evaluation, evaluate
 from blemish.methods.base import Progress, silent
-from blemish.metrics.comparison import compare_aupro, compare_image_auroc, compare_per_image
+from blemish.metrics.comparison import (
+    compare_aupro,
+    compare_decisions,
+    compare_image_auroc,
+    compare_per_image,
+)
 from blemish.metrics.explainability import ExplainabilityMetrics
 from blemish.metrics.intervals import Difference
 from blemish.metrics.pixels import PixelMetrics
@@ -150,6 +155,8 @@ def _differences(
     try:
         scores = ([r.score for r in one], [r.score for r in two])
         found["Image AUROC"] = compare_image_auroc(*scores, defective, groups, seed)
+        flags = ([r.flagged for r in one], [r.flagged for r in two])
+        found["Balanced accuracy"] = compare_decisions(*flags, defective, groups, seed)
     except MetricError as error:
         notes.append(f"Image AUROC: {error}")
     for limit in LIMITS:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import blemish
-from blemish import options, registry
+from blemish import options, registry, training_samples
 from blemish.calibration import Calibration, CalibrationBuilder, PixelRule, check_rate
 from blemish.datasets.base import DataSet
 from blemish.errors import (
@@ -24,22 +24,20 @@ from blemish.errors import (
     ModelFileError,
     NotFittedError,
     OptionError,
-    UnknownNameError,
 )
 from blemish.fitted import Fitted, Paths, collect, recorded_paths
-from blemish.folds import choose_folds, leave_out
+from blemish.folds import choose_folds
 from blemish.images import read_image
 from blemish.maps import find_regions
+from blemish.method_options import geometry_for, read_options
 from blemish.methods.base import Method, Run, Supervision
-from blemish.model_file import ModelFile, read_model_file, write_model_file
+from blemish.model_file import ModelFile, read_detector_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
-from blemish.samples import Samples
-from blemish.settings import Settings, make_geometry, split_options
+from blemish.pretrained import Pretrained
 from blemish.types import Image, Prediction
 
 ImageSource = str | Path | bytes | NDArray[np.generic]
-SHAPES_LOOKED_AT = 16  # `image_size=auto` looks at this many images
 
 
 @final
@@ -55,6 +53,7 @@ class Detector:
     Raises:
         UnknownNameError: No such method, preset or option.
         OptionError: An option has a value that it cannot take.
+        CapabilityError: Augmentation for a method that does not learn from changed images.
 
     Example:
         >>> detector = Detector("patchcore").fit(open_dataset("photos"))
@@ -64,17 +63,7 @@ class Detector:
     def __init__(self, method: str, preset: str | None = None, **values: Any):
         self.method_name = method
         self._method_class: type[Method] = registry.get("methods", method)
-        if preset is not None:
-            if preset not in self._method_class.presets:
-                raise UnknownNameError("preset", preset, self._method_class.presets)
-            values = {**self._method_class.presets[preset], **values}
-        own, rest = split_options(values)
-        self.settings = options.build(Settings, own, "the detector")
-        known = {*options.names(Settings), *options.names(self._method_class.Options)}
-        for name in rest:
-            if name not in known:
-                raise UnknownNameError(f"option of {method}", name, known)
-        self.options = options.build(self._method_class.Options, rest, f"method {method}")
+        self.settings, self.options = read_options(method, self._method_class, preset, values)
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
         check_rate(self.false_alarms)
@@ -82,7 +71,9 @@ class Detector:
 
     # ------------------------------------------------------------------ learning
 
-    def fit(self, data: DataSet, run: Run | None = None, init: Detector | None = None) -> Detector:
+    def fit(
+        self, data: DataSet, run: Run | None = None, init: Detector | Pretrained | None = None
+    ) -> Detector:
         """Learn from the training images of a data set and calibrate on held-out good ones.
 
         The test images of the data set are not looked at.
@@ -90,8 +81,9 @@ class Detector:
         Args:
             data: A data set with good training images.
             run: Progress and messages; seed, device and precision come from the settings.
-            init: A fitted detector to go on from, where the method can (ADTR+). Its seed is kept,
-                so that the same parts calibrate, and what it learned from calibrates nothing.
+            init: A fitted detector or a pre-trained encoder to go on from, where the method can.
+                Its seed is kept, so that the same parts calibrate, and what it learned from
+                calibrates nothing.
 
         Returns:
             The detector itself.
@@ -107,11 +99,11 @@ class Detector:
             self.settings = replace(self.settings, seed=init.settings.seed)
         run = self._make_run(run)
         builder, calibrated = CalibrationBuilder(), list[str]()
-        folds = choose_folds(data, self.settings, self.method_name, self._method_class, run)
-        if init is not None:
-            folds = leave_out(folds, init.learned)
+        before = self._method_class(self.options).seen_before
+        known = (*before, *(init.learned if init else ()))
+        folds = choose_folds(data, self.settings, self.method_name, self._method_class, run, known)
         everything = data.select("train") if len(folds) > 1 else folds[0][0]
-        geometry = self._geometry(everything)
+        geometry = geometry_for(self.settings, everything, self._method_class(self.options))
         if len(folds) > 1:
             for learn, held_out in folds:
                 # Curves, checkpoints and messages are those of the detector that stays.
@@ -122,27 +114,25 @@ class Detector:
         if len(folds) == 1:
             calibrated += collect(builder, pipeline, folds[0][1], run)
         paths = recorded_paths([held for _, held in folds], calibrated)
-        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths, before)
         return self
 
-    def _geometry(self, data: DataSet) -> Geometry:
-        shapes = [data.image(record).shape for record in data.records[:SHAPES_LOOKED_AT]]
-        method = self._method_class(self.options)
-        return make_geometry(
-            self.settings, [s[:2] for s in shapes], method.multiple, method.default_size
-        )
-
     def _learn(
-        self, data: DataSet, geometry: Geometry, run: Run, init: Detector | None = None
+        self,
+        data: DataSet,
+        geometry: Geometry,
+        run: Run,
+        init: Detector | Pretrained | None = None,
     ) -> tuple[Pipeline, tuple[str, ...]]:
         """A method that has learned, and the digests of what it learned from."""
-        method, samples = self._method_class(self.options), Samples(data, geometry)
+        method = self._method_class(self.options)
+        samples = training_samples.make(data, geometry, self.settings)
         if init is not None:
             method.start_from(init.pipeline.method)
         method.learn(samples, run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
-        learned = (*samples.digests, *(init.learned if init is not None else ()))
-        return pipeline, tuple(dict.fromkeys(learned))
+        earlier = init.learned if init is not None else ()
+        return pipeline, tuple(dict.fromkeys((*training_samples.digests(samples), *earlier)))
 
     def update(self, data: DataSet, run: Run | None = None) -> Detector:
         """Follow a data set that has changed: add its new good images, forget the missing ones.
@@ -156,25 +146,27 @@ class Detector:
         fitted = self._need_fit()
         if self._method_class.update is Method.update:
             raise CapabilityError(f"{self.method_name} cannot be updated; fit it again.")
-        run = self._make_run(run)
-        folds = choose_folds(data, self.settings, self.method_name, self._method_class, run)
+        run, cls = self._make_run(run), self._method_class
+        folds = choose_folds(data, self.settings, self.method_name, cls, run, fitted.before)
         if len(folds) > 1:
             return self.fit(data, run)
         ((learn, calibrate),) = folds
-        known, present = set(fitted.learned), set(learn.hashes.values())
+        known = set(fitted.learned)
+        present = {*learn.hashes.values(), *learn.origins}
         new = tuple(r for r in learn if learn.hashes[r.key] not in known)
         removed = [digest for digest in fitted.learned if digest not in present]
-        samples = Samples(replace(learn, records=new), fitted.pipeline.geometry)
+        geometry = fitted.pipeline.geometry
+        samples = training_samples.make(replace(learn, records=new), geometry, self.settings)
         # On a copy: when anything fails on the way, the detector is what it was.
         method = copy.copy(fitted.pipeline.method)
         method.update(samples, removed, run)
         pipeline = replace(fitted.pipeline, method=method)
         kept = [digest for digest in fitted.learned if digest in present]
-        learned = (*kept, *samples.digests)
+        learned = (*kept, *training_samples.digests(samples))
         builder = CalibrationBuilder()
         calibrated = collect(builder, pipeline, calibrate, run)
         paths = recorded_paths([calibrate], calibrated)
-        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths)
+        self._keep(pipeline, data.name, learned, builder, calibrated, run, paths, fitted.before)
         return self
 
     def _make_run(self, run: Run | None) -> Run:
@@ -192,11 +184,11 @@ class Detector:
         calibrated: list[str],
         run: Run,
         paths: Paths,
+        before: tuple[str, ...],
     ) -> None:
         card = {"name": name, "learned": len(learned), "calibration": len(calibrated)}
-        self._fitted = Fitted(
-            pipeline, builder.build(), learned, tuple(calibrated), card, dict(run.history), paths
-        )
+        held, curves = tuple(calibrated), dict(run.history)
+        self._fitted = Fitted(pipeline, builder.build(), learned, held, card, curves, paths, before)
         self._warn_of_promise()
 
     # ------------------------------------------------------------------ deciding
@@ -307,9 +299,9 @@ class Detector:
 
     @property
     def seen(self) -> frozenset[str]:
-        """Digests of all images that the method learned from or was calibrated on."""
+        """Digests of all images that anything in it learned from or was calibrated on."""
         fitted = self._need_fit()
-        return frozenset(fitted.learned) | frozenset(fitted.calibrated)
+        return frozenset((*fitted.learned, *fitted.calibrated, *fitted.before))
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -373,7 +365,7 @@ class Detector:
         Raises:
             ModelFileError: Not a model file, truncated, damaged, or of a later version.
         """
-        content = read_model_file(path)
+        content = read_detector_file(path)
         try:
             return cls._from_file(content)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError, OptionError) as error:

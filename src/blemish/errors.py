@@ -13,6 +13,8 @@ BlemishError
 ├── CapabilityError     a method was asked for something that it declares it cannot do
 ├── BudgetError         a memory or disk budget is too small for what was asked
 ├── TrainingError       training went wrong: a loss that is no number, a checkpoint of another run
+├── StorageError        files that lie elsewhere cannot be reached, or access is refused
+├── ClusterError        machines that work together cannot be reached, differ, or were lost
 ├── MetricError         figures cannot be computed from these maps and masks
 └── MissingExtraError   an optional dependency is not installed
 ```
@@ -85,6 +87,14 @@ class BudgetError(BlemishError):
 
 class TrainingError(BlemishError):
     """Training went wrong: a loss that is not a number, or a checkpoint of another run."""
+
+
+class StorageError(BlemishError):
+    """Files that lie elsewhere cannot be reached, or access to them is refused."""
+
+
+class ClusterError(BlemishError):
+    """Machines that work together cannot be reached, differ from each other, or were lost."""
 
 
 class MetricError(BlemishError):

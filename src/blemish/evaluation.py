@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blemish.datasets.base import DataSet, Record, image_digest
+from blemish.datasets.synthetic import check_synthetic
 from blemish.detector import Detector
 from blemish.errors import DataError, OverlapError
 from blemish.methods.base import Progress, silent
@@ -128,7 +129,8 @@ def evaluate(
 
     Raises:
         DataError: There are no test images.
-        OverlapError: A test image, or another photo of the same part, was seen in training.
+        OverlapError: A test image, or another photo of the same part, was seen in training, or it
+            is synthetic.
     """
     started = time.perf_counter()
     test = data.select("test")
@@ -137,6 +139,7 @@ def evaluate(
             f"{data.name} has no test images; put some below test/, or give good and defective "
             "folders."
         )
+    check_synthetic(test)
     _refuse_shared_groups(data, test)
     pixels = PixelMetrics(
         pixel_threshold=detector.pixel_threshold, min_areas=(MIN_AREA,), seed=seed

@@ -34,6 +34,7 @@ class Fitted:
         data: Name of the data set and counts; plain JSON values.
         history: Curves of the training, name to values.
         paths: Where some calibration images lay, and their digests: what an export is compared on.
+        before: Digests of the images that a pre-trained part had learned from.
     """
 
     pipeline: Pipeline
@@ -43,6 +44,7 @@ class Fitted:
     data: Mapping[str, Any]
     history: Mapping[str, list[float]]
     paths: Paths = ()
+    before: tuple[str, ...] = ()
 
     def to_file(self, card: Mapping[str, Any]) -> ModelFile:
         """Everything as header and arrays; `card` becomes part of the header."""
@@ -52,6 +54,7 @@ class Fitted:
             "state": state,
             "learned": list(self.learned),
             "calibrated": list(self.calibrated),
+            "before": list(self.before),
             "paths": [list(pair) for pair in self.paths],
             "history": {name: list(values) for name, values in self.history.items()},
         }
@@ -77,6 +80,7 @@ class Fitted:
             header["data"],
             header["history"],
             tuple((str(path), str(digest)) for path, digest in header.get("paths", ())),
+            tuple(header.get("before", ())),
         )
 
 

@@ -11,6 +11,8 @@ Sums run over the dimensions of one image, means over the images of a batch. Wha
     Semi-supervised Autoencoders", Array, 2025: what is drawn instead of a defect.
 [4] Z. You et al., "ADTR: Anomaly Detection Transformer with Feature Reconstruction", ICONIP 2022,
     arXiv 2209.01816: pull and push.
+[5] Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image Quality Assessment: From Error
+    Visibility to Structural Similarity", IEEE Transactions on Image Processing 13, 2004: SSIM.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ except ImportError as error:
 SMALLEST_ERROR = 1e-6  # mean squared error below which images are the same
 SMALLEST_PUSH = 1e-6  # mean score of anomalous cells below which the push is that of this value
 SMALLEST_DISTANCE = 0.05  # squared, of a pixel from what stands for a defect there
+WINDOW, SIGMA = 11, 1.5  # pixels: the Gaussian window of SSIM [5]
 
 
 def mean_squared_error(x: Tensor, drawn: Tensor, valid: Tensor) -> Tensor:
@@ -68,6 +71,22 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     ``½ (μ² + σ² - log σ² - 1)``.
     """
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+
+
+def gaussian_kl_between(
+    mean: Tensor, log_variance: Tensor, other: Tensor, other_log_variance: Tensor
+) -> Tensor:
+    """Divergence of N(mean, variance) from N(other, other variance) per image and unit, in nats.
+
+    ``log(σ₂ / σ₁) + (σ₁² + (μ₁ - μ₂)²) / (2 σ₂²) - ½``, all (B, latent).
+    """
+    apart = (log_variance.exp() + (mean - other).square()) / other_log_variance.exp()
+    return 0.5 * (other_log_variance - log_variance + apart - 1)
+
+
+def sum_squared_error(x: Tensor, drawn: Tensor, valid: Tensor) -> Tensor:
+    """Sum of the squared differences over the valid pixels and channels of each image, (B,)."""
+    return ((drawn - x).square() * valid).sum(dim=(1, 2, 3))
 
 
 def with_free_bits(kl: Tensor, free: float) -> Tensor:
@@ -133,6 +152,36 @@ def draw_or_replace(
         weight = torch.where(marked > 0, weight, valid) / distance
         target = torch.where(marked > 0, other, x)
     return ((target - drawn).square() * weight).sum() / len(x)
+
+
+def structural_similarity(x: Tensor, drawn: Tensor) -> Tensor:
+    """Mean SSIM of images with values in [0, 1] [5]: 1 for the same image.
+
+    Gaussian windows that lie inside the image, in float32 whatever the precision around it.
+
+    Args:
+        x: (B, C, H, W), both sides at least 11 pixels.
+        drawn: (B, C, H, W).
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x, drawn = x.float(), drawn.float()
+        rows, columns = (_windows(n, x.device) for n in x.shape[2:])
+        # Matrices, because a CPU is many times slower at the gradient of such a convolution.
+        at_x, at_drawn, xx, dd, xd = (
+            rows @ planes @ columns.T for planes in (x, drawn, x * x, drawn * drawn, x * drawn)
+        )
+        variances = xx - at_x.square() + dd - at_drawn.square()
+        light = (2 * at_x * at_drawn + 0.01**2) / (at_x.square() + at_drawn.square() + 0.01**2)
+        shape = (2 * (xd - at_x * at_drawn) + 0.03**2) / (variances + 0.03**2)
+        return (light * shape).mean()
+
+
+def _windows(n: int, device: torch.device) -> Tensor:
+    """(n - 10, n): Gaussian weights of every window along one axis."""
+    places = torch.arange(n, device=device) - torch.arange(n - WINDOW + 1, device=device)[:, None]
+    offsets = places - WINDOW // 2
+    weights = torch.exp(-0.5 * (offsets / SIGMA).square()) * (offsets.abs() <= WINDOW // 2)
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def pseudo_huber(difference: Tensor) -> Tensor:

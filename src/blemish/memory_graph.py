@@ -2,18 +2,23 @@
 
 The squared norms are the bias of the matrix product, so that the search is one product and one
 maximum; the distance to what was found is then computed directly, because the product loses what is
-left after two large numbers cancel. A large bank is searched part by part, so that the products
-never need more than a fixed amount of memory per view.
+left after two large numbers cancel. Interpolation and product are both linear, so maps of coarser
+strides are multiplied on their own grid and what comes out is interpolated: a quarter of the work,
+or less. A large bank is searched part by part, so that the products never need more than a fixed
+amount of memory per view.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.backbones.joining import add_join
 from blemish.graphs import Graph
+from blemish.resampling import linear_matrix
 
 PART_BYTES = 32_000_000  # products of one view with one part of the bank
 EXPONENT_LIMIT = 80.0  # beyond, float32 overflows, and the weight has long been 1
@@ -38,33 +43,35 @@ class Nearest:
 
 def add_nearest(
     graph: Graph,
-    features: str,
+    maps: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]],
     bank: NDArray[np.float32],
     squares: NDArray[np.float32],
-    cells: int,
 ) -> Nearest:
-    """Add the search for the nearest vector of the bank.
+    """Add the search for the nearest vector of the bank at every cell of the first map.
 
     Args:
         graph: Where nodes are added.
-        features: (B, h, w, C) float32.
-        bank: (m, C) float32.
+        maps: Features, (B, C, h, w) float32 each; all are interpolated to the first.
+        shapes: Their C, h and w.
+        bank: (m, sum of all C) float32.
         squares: (m,) squared norms of the bank.
-        cells: h · w.
     """
-    channels = bank.shape[1]
-    flat = graph.reshape(features, -1, channels)
+    grids = [(height, width) for _, height, width in shapes]
+    cells, channels = grids[0][0] * grids[0][1], bank.shape[1]
+    joined = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+    flat = graph.reshape(joined, -1, channels)
+    own = [graph.add("Transpose", m, perm=[0, 2, 3, 1]) for m in maps]
     step = max(1, PART_BYTES // (4 * cells))
     parts, distances, indices = [], [], []
     for first in range(0, len(bank), step):
-        part = graph.floats(bank[first : first + step])
-        bias = graph.floats(squares[first : first + step] * np.float32(-0.5))
-        closeness = graph.add("Gemm", flat, part, bias, transB=1)
+        rows = slice(first, first + step)
+        bias = squares[rows] * np.float32(-0.5)
+        parts.append(graph.floats(bank[rows]))
+        closeness = _add_products(graph, own, shapes, parts[-1], bias)
         index = graph.add("ArgMax", closeness, axis=1, keepdims=0)
-        difference = graph.add("Sub", flat, graph.add("Gather", part, index, axis=0))
-        squared = graph.add("ReduceSumSquare", difference, graph.integers(1), keepdims=0)
-        parts.append(part)
-        distances.append(squared)
+        difference = graph.add("Sub", flat, graph.add("Gather", parts[-1], index, axis=0))
+        distances.append(graph.add("ReduceSumSquare", difference, graph.integers(1), keepdims=0))
         indices.append(graph.add("Add", index, graph.constant(np.int64(first))))
     squared, index = _best(graph, distances, indices)
     return Nearest(
@@ -73,6 +80,35 @@ def add_nearest(
         tuple(parts),
         graph.reshape(index, -1, cells),
     )
+
+
+def _add_products(
+    graph: Graph,
+    maps: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]],
+    bank: str,
+    bias: NDArray[np.float32],
+) -> str:
+    """Products of every cell of the first grid with the bank, plus `bias`: (B · cells, m).
+
+    The maps are (B, h, w, C) here. Each is multiplied with its own columns of the bank.
+    """
+    count, total = len(bias), ""
+    (_, height, width), first = shapes[0], 0
+    for tensor, (channels, rows, columns) in zip(maps, shapes, strict=True):
+        own = graph.part(bank, 1, first, first + channels) if len(maps) > 1 else bank
+        first += channels
+        flat = graph.reshape(tensor, -1, channels)
+        products = graph.add("Gemm", flat, own, graph.floats(bias), transB=1)
+        bias = np.zeros_like(bias)  # once is enough: weights of an interpolation add up to 1
+        if (rows, columns) != (height, width):
+            down = graph.floats(linear_matrix(rows, height))
+            tall = graph.add("MatMul", down, graph.reshape(products, -1, rows, columns * count))
+            along = graph.floats(linear_matrix(columns, width))
+            wide = graph.add("MatMul", along, graph.reshape(tall, -1, columns, count))
+            products = graph.reshape(wide, -1, count)
+        total = graph.add("Add", total, products) if total else products
+    return total
 
 
 def _best(graph: Graph, distances: list[str], indices: list[str]) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from blemish.onnx_file import is_onnx, pack, unpack
 SCHEMA = 1
 KEY = "blemish"
 GRAPH = "method.graph"
+ENCODER = "encoder"  # what the header calls a pre-trained network that judges nothing yet
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,42 @@ def read_model_file(path: str | Path) -> ModelFile:
             "Pre-trained weights go into the option `weights`."
         )
     return ModelFile(_parse_header(text, path), arrays)
+
+
+def is_encoder_file(path: str | Path) -> bool:
+    """Whether `blemish pretrain` wrote this file.
+
+    Raises:
+        ModelFileError: As for :func:`read_model_file`.
+    """
+    return read_model_file(path).header.get("kind") == ENCODER
+
+
+def read_encoder_file(path: str | Path) -> ModelFile:
+    """Read a file that `blemish pretrain` wrote.
+
+    Raises:
+        ModelFileError: It is no such file, or as for :func:`read_model_file`.
+    """
+    content = read_model_file(path)
+    if content.header.get("kind") != ENCODER:
+        raise ModelFileError(f"{path} is no pre-trained encoder; `blemish pretrain` writes one.")
+    return content
+
+
+def read_detector_file(path: str | Path) -> ModelFile:
+    """Read a file that a detector was saved to.
+
+    Raises:
+        ModelFileError: It is a pre-trained encoder, or as for :func:`read_model_file`.
+    """
+    content = read_model_file(path)
+    if content.header.get("kind") == ENCODER:
+        raise ModelFileError(
+            f"{path} is a pre-trained encoder, which judges nothing yet: `blemish fit --init "
+            f"{path}` makes a detector of it, or name it as weights of backbone=pretrained_encoder."
+        )
+    return content
 
 
 def _read_onnx(path: Path) -> ModelFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,3 +43,13 @@ def read_ahead(
     finally:
         # An abandoned iteration must not wait for images that nobody wants any more.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def threads_asked() -> int:
+    """Threads that ``OMP_NUM_THREADS`` grants a process; 0 = as many as there are cores.
+
+    onnxruntime does not read it, so that several processes on one machine would be in each
+    other's way.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() else 0

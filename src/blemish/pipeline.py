@@ -51,7 +51,7 @@ class _Open:
     blender: Blender
     scores: list[float] = field(default_factory=list)
     pictures: dict[str, Image] = field(default_factory=dict)
-    grid: Map | None = None  # the method's map, where it needs no way over the canvas
+    grid: Map | None = None  # the method's map, where it goes straight to where it is smoothed
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Pipeline:
         scores = _scores(output)
         for row, view in enumerate(batch):
             image = view.image
-            if self.post.frame == "image" and self.geometry.is_whole(image.cutter.layout):
+            if self._goes_straight(image.cutter):
                 image.grid = output.maps[row]
             else:
                 image.blender.add(view.number, output.maps[row], view.valid)
@@ -131,26 +131,30 @@ class Pipeline:
             if view.number == len(image.cutter) - 1:
                 yield self._finish(image)
 
+    def _goes_straight(self, cutter: Cutter) -> bool:
+        """Whether nothing stands between the method's map and where it is smoothed."""
+        if self.post.frame == "image":
+            return self.geometry.is_whole(cutter.layout)
+        return cutter.canvas_valid is None and len(cutter) == 1
+
     def _finish(self, image: _Open) -> Analysis:
         layout, inside = image.cutter.layout, image.cutter.canvas_valid
         scores = np.asarray(image.scores)
-        canvas = image.blender.canvas() if image.grid is None else image.grid
+        grid, canvas = image.grid, image.blender.canvas()
         # Of a large image neither the pixels nor the sum of the tiles are kept any longer.
         del image.cutter, image.blender
         valid = self.geometry.image_valid(layout)
-        pooled: tuple[Map, Mask | None]
-        if image.grid is not None:
-            anomaly_map = _straight(image.grid, layout, self.post)
-            pooled = (anomaly_map, None)
-        elif self.post.frame == "canvas":
-            canvas = smooth(canvas, inside, self.post)
-            anomaly_map = self.geometry.to_image(canvas, layout)
-            pooled = (canvas, inside)
+        on_canvas = self.post.frame == "canvas"
+        if grid is not None:
+            shape = layout.canvas_shape if on_canvas else layout.image_shape
+            pooled, inside = _straight(grid, layout, shape, self.post), None
+        elif on_canvas:
+            pooled = smooth(canvas, inside, self.post)
         else:
-            anomaly_map = self.geometry.to_image(canvas, layout)
-            anomaly_map = smooth(anomaly_map, valid, self.post)
-            pooled = (anomaly_map, valid)
-        score = pool_score(*pooled, self.post) if np.isnan(scores).all() else float(scores.max())
+            pooled, inside = smooth(self.geometry.to_image(canvas, layout), valid, self.post), valid
+        anomaly_map = self.geometry.to_image(pooled, layout) if on_canvas else pooled
+        found = float(scores.max())
+        score = pool_score(pooled, inside, self.post) if np.isnan(scores).all() else found
         if not np.isfinite(score) or not np.isfinite(anomaly_map).all():
             raise BlemishError(
                 f"{image.key or 'An image'} got a score or map that is not a number: the method's "
@@ -177,13 +181,13 @@ def _pictures(output: Output, row: int, layout: Layout) -> dict[str, Image]:
     }
 
 
-def _straight(grid: NDArray[np.float32], layout: Layout, post: Post) -> Map:
-    """(gh, gw) over a view to the smoothed map of the image: interpolated once, blurred for free.
+def _straight(grid: NDArray[np.float32], layout: Layout, shape: tuple[int, int], post: Post) -> Map:
+    """(gh, gw) over a view to the smoothed map (H, W) of its canvas: interpolated and blurred.
 
-    Blurring a large image takes longer than all else that is done to its map; here it is part of
-    one small matrix per axis.
+    Blurring an image takes longer than all else that is done to its map; here it is part of one
+    small matrix per axis.
     """
-    axes = zip(layout.views[0], layout.image_shape, grid.shape, strict=True)
+    axes = zip(layout.views[0], shape, grid.shape, strict=True)
     rows, columns = (_axis_matrix(span, pixels, cells, post) for span, pixels, cells in axes)
     return np.asarray(rows @ grid @ columns.T, np.float32)
 

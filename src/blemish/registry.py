@@ -18,7 +18,12 @@ from typing import Any
 
 from blemish.errors import UnknownNameError
 
-KINDS = {"methods": "method", "datasets": "data set", "backbones": "backbone"}
+KINDS = {
+    "methods": "method",
+    "datasets": "data set",
+    "backbones": "backbone",
+    "synthesis": "GAN",
+}
 
 
 def names(kind: str) -> list[str]:

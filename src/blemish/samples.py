@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.augmentation.classic import Changes
 from blemish.datasets.base import DataSet, Record, image_digest
 from blemish.datasets.splits import rank_groups
 from blemish.parallel import read_ahead
@@ -67,13 +70,17 @@ class Samples:
 
     Attributes:
         data: The images.
-        geometry: Of the views.
+        geometry: What views are cut by.
+        changes: How good views may be changed where a method asks for changed ones; None = not.
+        copies: Changed copies of each view for methods that see every view only once.
         keep_bytes: Views are kept in memory up to this many bytes.
         source: Where views come from instead, such as a region of those of other samples.
     """
 
     data: DataSet
     geometry: Geometry
+    changes: Changes | None = None
+    copies: int = 0
     keep_bytes: int = KEEP_BYTES
     source: Callable[[Record], Views] | None = None
     _kept: dict[str, Views] = field(default_factory=dict, repr=False)
@@ -106,6 +113,31 @@ class Samples:
             self._digests[record.key] = self.read(record).digest
         return [self._digests[r.key] for r in self.data]
 
+    @property
+    def views_per_image(self) -> int:
+        """Views of the first image, as of all of this size; 0 where there is no image."""
+        if not self.geometry.tile or not len(self):
+            return min(len(self), 1)
+        shape = self.data.image(self.data.records[0]).shape
+        return len(self.geometry.layout((shape[0], shape[1])).views)
+
+    @property
+    def passes(self) -> int:
+        """How often :meth:`changed_batches` shows every view, itself and its copies."""
+        return 1 if self.changes is None else 1 + self.copies
+
+    def changed_batches(
+        self, size: int, generator: np.random.Generator, keep: bool = True
+    ) -> Iterator[Batch]:
+        """As :meth:`batches`, each batch followed by :attr:`copies` changed ones of it.
+
+        For methods that see every view only once; without :attr:`changes` there are no copies.
+        """
+        for batch in self.batches(size, keep):
+            yield batch
+            for _ in range(self.passes - 1):
+                yield self._change(batch, generator)
+
     def batches(self, size: int, keep: bool = True) -> Iterator[Batch]:
         """Go through all views once, in order, `size` at a time; the last batch may be smaller.
 
@@ -129,8 +161,11 @@ class Samples:
         return self._part(self.data.select(keys=keys))
 
     def hold_out(self, share: float, salt: str) -> tuple[Samples, Samples]:
-        """Part the images by part, about `share` on the second side; fewer than four: both all."""
-        ranked = rank_groups((r.group for r in self.data), salt)
+        """Part the images by part, about `share` of the photos on the second side.
+
+        Synthetic images stay on the first; with fewer than four parts both sides are all images.
+        """
+        ranked = rank_groups((r.group for r in self.data if not r.synthetic), salt)
         if len(ranked) < 4:
             return self, self
         held = set(ranked[: max(1, round(share * len(ranked)))])
@@ -144,16 +179,43 @@ class Samples:
         """(image, view) of every view, in order; reads all images once."""
         return [(i, number) for i, views in enumerate(self) for number in range(len(views.pixels))]
 
-    def take(self, places: Sequence[tuple[int, int]]) -> Batch:
-        """These views as one batch, such as a part of :attr:`places` in shuffled order."""
-        return _batch([(self[image], number) for image, number in places])
+    def take(
+        self, places: Sequence[tuple[int, int]], generator: np.random.Generator | None = None
+    ) -> Batch:
+        """These views as one batch, such as a part of :attr:`places` in shuffled order.
+
+        Args:
+            places: (image, view) of each.
+            generator: Good views are changed as :attr:`changes` says; None = they are not.
+        """
+        batch = _batch([(self[image], number) for image, number in places])
+        return batch if generator is None else self._change(batch, generator)
 
     @property
     def _ahead(self) -> int:
         # Images that are cut into tiles may be so large that only one fits into memory.
         return 0 if self.geometry.tile else 4
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What is shown and how, in plain JSON values: a checkpoint of anything else is refused."""
+        shown: dict[str, Any] = {
+            "geometry": self.geometry.to_json(),
+            "data": hashlib.sha256("".join(self.digests).encode()).hexdigest()[:32],
+        }
+        return shown if self.changes is None else {**shown, "changes": asdict(self.changes)}
+
+    def _change(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        """The good views changed, each in its own way."""
+        if self.changes is None:
+            return batch
+        x, valid, mask = batch.x.copy(), batch.valid.copy(), batch.mask.copy()
+        for i in np.flatnonzero(~batch.defective):
+            x[i], valid[i], mask[i] = self.changes.apply(x[i], valid[i], mask[i], generator)
+        return replace(batch, x=x, valid=valid, mask=mask)
+
     def _part(self, data: DataSet) -> Samples:
+        # The same views again, not read again.
         return replace(self, data=data)
 
     def read(self, record: Record, keep: bool = True) -> Views:

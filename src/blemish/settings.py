@@ -38,8 +38,16 @@ class Settings:
     tile: int = option(0, "Side of square tiles in pixels at working resolution; 0 = none.", low=0)
     overlap: float = option(0.25, "Share of a tile that it has in common with the next.", high=0.9)
     roi: str | None = option(None, "Mask image of the region of interest: non-zero = inspect.")
+    augmentation: str = option(
+        "none",
+        "Changes to good training images: none, thesis, aligned (or on), pixel_only, or one of "
+        "them alone, such as aligned:rotate.",
+    )
+    augmentation_copies: int = option(
+        4, "Changed copies of each good image, for methods that look once (patchcore).", low=1
+    )
     calibration_share: float = option(
-        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.9
+        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.99
     )
     calibration: str = option(
         "auto",

@@ -12,10 +12,7 @@ goes on ends with the same weights, bit for bit on the CPU, as one that was neve
 
 from __future__ import annotations
 
-import hashlib
 import math
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,11 +24,13 @@ from numpy.typing import NDArray
 
 from blemish.checkpoints import CheckpointFolder, open_folder, pack, unpack
 from blemish.devices import mix_seeds, open_fabric, seeded
-from blemish.errors import MissingExtraError, TrainingError
+from blemish.errors import MissingExtraError
 from blemish.parallel import read_ahead
 from blemish.run import Run
 from blemish.samples import Batch, Samples
+from blemish.team import Team, losses_said, share
 from blemish.tracking import Tracking
+from blemish.training_watch import Clock, Means, not_finite
 
 try:
     import torch
@@ -57,6 +56,8 @@ class Plan:
         warm_up: Share in [0, 1] of all steps over which learning rates rise from zero.
         decay: Factor in (0, 1].
         drop_at: Share in [0, 1] of all steps after which ``"drop"`` drops.
+        least: Views that a batch has at least; a smaller rest of an epoch is left out. Batch
+            normalisation needs two.
     """
 
     epochs: int
@@ -66,6 +67,12 @@ class Plan:
     warm_up: float = 0.0
     decay: float = 1.0
     drop_at: float = 0.8
+    least: int = 1
+
+    def steps(self, views: int) -> int:
+        """Steps per epoch."""
+        whole, rest = divmod(views, self.batch)
+        return whole + (rest >= self.least and rest > 0)
 
     def rate(self, step: int, steps: int) -> float:
         """Factor in (0, 1] on the learning rates at step `step` (from 0) of `steps`."""
@@ -109,11 +116,17 @@ class Moment:
         step: Number of this step, from 0.
         steps: Steps in all.
         update: Called with the name of an optimiser and a loss: one step down its gradient.
+        frozen: Called with the name of a network and its inputs: what it makes of them, with
+            gradients that pass through to the inputs, not to its weights, and no word to other
+            devices. A network that is only passed through must be called this way.
+        mean: The mean of a scalar over all devices: what is decided by it is decided alike.
     """
 
     step: int
     steps: int
     update: Callable[[str, Tensor], None]
+    frozen: Callable[..., Any]
+    mean: Callable[[Tensor], Tensor]
 
 
 class Feed(Protocol):
@@ -163,9 +176,8 @@ def train(
 ) -> None:
     """Train networks in place.
 
-    Every loss term and the factor on the learning rates, as means over each epoch, go to
-    ``run.history``. With ``run.checkpoint`` the state is written there after each epoch; found
-    there, it is gone on with.
+    Means over each epoch of every loss term and of the factor on the learning rates go to
+    ``run.history``, the state goes to ``run.checkpoint``; found there, it is gone on with.
 
     Args:
         learner: Networks, optimisers and the step.
@@ -179,40 +191,40 @@ def train(
         TrainingError: A loss or gradient is no longer a finite number, the checkpoint belongs to
             another run, or the folder is in use. The networks keep their last finite state.
         OptionError: The device is not there.
+        ClusterError: Another process of the run was lost.
         MissingExtraError: Lightning or the tracker is not installed.
     """
     places = samples.places if feed is None else []
-    per_epoch = math.ceil((len(places) if feed is None else len(feed)) / plan.batch)
-    steps = per_epoch * plan.epochs
-    fabric = open_fabric(run)
-    identity = _identity(learner, samples, plan, run)
+    steps, fabric = plan.epochs * plan.steps(len(feed or places)), open_fabric(run)
+    team = Team(fabric.global_rank, fabric.world_size)
+    parts = partial(_batches, samples, places, plan, run.seed, fabric, augment)
+    if feed is not None:
+        parts = partial(_fed, feed, plan, run.seed, fabric)
+    identity = _identity(learner, samples, plan, run, team)
     with (
+        losses_said(team),
         open_folder(run.checkpoint, identity, fabric.is_global_zero) as folder,
         _on_device(learner, fabric) as (networks, optimisers),
     ):
         done = _resume(learner, folder, run)
         tracking = _open_tracking(learner, plan, run, fabric.is_global_zero)
-        clock = _Clock(steps, run if fabric.is_global_zero else Run())
+        frozen = partial(_frozen, fabric, learner.networks)
+        clock = Clock(steps, run if fabric.is_global_zero else Run())
         for epoch in range(done, plan.epochs):
-            means = _Means()
-            order = np.random.default_rng([run.seed, ORDER, epoch])
-            if feed is None:
-                batches = _batches(samples, places, epoch, order, plan, run.seed, fabric, augment)
-            else:
-                batches = _fed(feed.epoch(plan.batch, order), fabric)
-            for step, batch in enumerate(batches, start=epoch * per_epoch):
+            means = Means()
+            for step, (weight, batch) in enumerate(parts(epoch), epoch * steps // plan.epochs):
                 torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
                 rate = _set_rates(learner, plan.rate(step, steps))
-                update = partial(_update, fabric, optimisers, plan.clip, step)
-                terms = learner.step(networks, batch, Moment(step, steps, update))
-                means.add({**terms, "rate": rate}, step)
-                clock.show(step, means)
-            for name, value in means.values().items():
-                run.history.setdefault(name, []).append(value)
+                update = partial(_update, fabric, optimisers, plan.clip, step, weight)
+                now = Moment(step, steps, update, frozen, partial(_mean, fabric))
+                terms = learner.step(networks, batch, now)
+                means.add(_of_all(terms, weight, fabric) | {"rate": rate}, step)
+                clock.show(step, means.known())
+            means.append_to(run.history)
             folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
             tracking.log(epoch + 1, means.values())
         tracking.close()
-    _leave_to_the_first(fabric)
+    team.leave_to_the_first()
 
 
 @contextmanager
@@ -223,6 +235,8 @@ def _on_device(learner: Learner, fabric: Any) -> Iterator[tuple[dict[str, Any], 
         with seeded(0, fabric.device):
             for network in networks.values():
                 network.train()
+                if fabric.world_size > 1 and fabric.device.type == "cuda":
+                    nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
             wrapped = {name: fabric.setup_module(network) for name, network in networks.items()}
             yield wrapped, {n: fabric.setup_optimizers(o) for n, o in optimisers.items()}
     finally:
@@ -231,30 +245,55 @@ def _on_device(learner: Learner, fabric: Any) -> Iterator[tuple[dict[str, Any], 
 
 
 def _update(
-    fabric: Any, optimisers: Mapping[str, Any], clip: float, step: int, name: str, loss: Tensor
+    fabric: Any,
+    optimisers: Mapping[str, Any],
+    clip: float,
+    step: int,
+    weight: float,
+    name: str,
+    loss: Tensor,
 ) -> None:
-    """One step down the gradient of a loss, unless it would spoil the weights."""
+    """One step down the gradient of a loss, unless it would spoil the weights; see `share`."""
     optimiser = optimisers[name]
-    if not torch.isfinite(loss):
-        raise _not_finite(f"the loss of {name}", step)
     optimiser.zero_grad(set_to_none=True)
-    fabric.backward(loss)
+    fabric.backward(loss if weight == 1 else weight * loss)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if not torch.isfinite(norm):
-        raise _not_finite(f"the gradient of {name}", step)
+    # Asked together: a GPU is waited for once.
+    if not (torch.isfinite(loss) & torch.isfinite(norm)):
+        what = "gradient" if torch.isfinite(loss) else "loss"
+        raise not_finite(f"the {what} of {name}", step)
     if clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     optimiser.step()
 
 
-def _not_finite(what: str, step: int) -> TrainingError:
-    return TrainingError(
-        f"Training stopped at step {step}: {what} is not a finite number. It has changed no "
-        "weight, and a checkpoint keeps the last whole epoch; use a lower learning rate, or clip "
-        "the gradient."
-    )
+def _frozen(
+    fabric: Any, networks: Mapping[str, nn.Module], name: str, *inputs: Tensor
+) -> Tensor | tuple[Tensor, ...]:
+    """What a network makes of its inputs, while its weights count as constants."""
+    weights = {key: p.detach() for key, p in networks[name].named_parameters()}
+    with fabric.autocast():
+        found = torch.func.functional_call(networks[name], weights, inputs)
+    return _as_float(found)
+
+
+def _as_float(found: Any) -> Any:
+    return found.float() if isinstance(found, Tensor) else tuple(map(_as_float, found))
+
+
+def _mean(fabric: Any, value: Tensor) -> Tensor:
+    reduced: Tensor = fabric.all_reduce(value.detach(), reduce_op="mean")
+    return reduced
+
+
+def _of_all(terms: Mapping[str, Tensor], weight: float, fabric: Any) -> dict[str, Tensor]:
+    """Loss terms over the whole batch, not only this process's part of it."""
+    if fabric.world_size == 1:
+        return dict(terms)
+    means = _mean(fabric, torch.stack([weight * t.detach().float() for t in terms.values()]))
+    return dict(zip(terms, means.unbind(), strict=True))
 
 
 def _set_rates(learner: Learner, factor: float) -> Tensor:
@@ -267,60 +306,68 @@ def _set_rates(learner: Learner, factor: float) -> Tensor:
 def _batches(
     samples: Samples,
     places: Sequence[tuple[int, int]],
-    epoch: int,
-    generator: np.random.Generator,
     plan: Plan,
     seed: int,
     fabric: Any,
     augment: Augment | None,
-) -> Iterator[Any]:
+    epoch: int,
+) -> Iterator[tuple[float, Any]]:
     """All views once, in an order that depends on seed and epoch alone."""
-    order = generator.permutation(len(places))
-    rank, devices = fabric.global_rank, fabric.world_size
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(places))
+    team = Team(fabric.global_rank, fabric.world_size)
 
-    def read(first: int) -> Batch:
+    def read(first: int) -> tuple[float, Batch]:
         rows = order[first : first + plan.batch]
-        # A device without a view would be waited for by the others: there it sees one again.
-        batch = samples.take([places[row] for row in rows[rank % len(rows) :: devices]])
-        if augment is None:
-            return batch
-        return augment(batch, np.random.default_rng([seed, AUGMENT, epoch, first, rank]))
+        weight, own = share(len(rows), team)
+        generator = np.random.default_rng([seed, AUGMENT, epoch, first, team.rank])
+        batch = samples.take([places[row] for row in rows[own]], generator)
+        return weight, batch if augment is None else augment(batch, generator)
 
-    for batch in read_ahead(read, range(0, len(order), plan.batch), ahead=2):
-        yield Tensors(
-            x=fabric.to_device(torch.from_numpy(batch.x).permute(0, 3, 1, 2)),
-            valid=fabric.to_device(_plane(batch.valid)),
-            mask=fabric.to_device(_plane(batch.mask)),
-            defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
+    firsts = range(0, plan.steps(len(order)) * plan.batch, plan.batch)
+    for weight, batch in read_ahead(read, firsts, ahead=2):
+        tensors = Tensors(
+            x=_moved(torch.from_numpy(batch.x).permute(0, 3, 1, 2), fabric),
+            valid=_moved(_plane(batch.valid), fabric),
+            mask=_moved(_plane(batch.mask), fabric),
+            defective=_moved(torch.from_numpy(batch.defective).float(), fabric),
             places=tuple(zip(batch.keys, batch.numbers, strict=True)),
         )
+        yield weight, tensors
 
 
-def _fed(batches: Iterator[tuple[NDArray[np.generic], ...]], fabric: Any) -> Iterator[Any]:
-    """Batches of a feed on the device; each of several devices takes its part."""
-    rank, devices = fabric.global_rank, fabric.world_size
-    for arrays in batches:
-        # A device without a row would be waited for by the others: there it sees one again.
-        parts = [a[rank % len(a) :: devices] if devices > 1 else a for a in arrays]
-        yield tuple(fabric.to_device(torch.from_numpy(part)) for part in parts)
+def _fed(feed: Feed, plan: Plan, seed: int, fabric: Any, epoch: int) -> Iterator[tuple[float, Any]]:
+    """Batches of a feed on the device; each of several processes takes its part."""
+    team = Team(fabric.global_rank, fabric.world_size)
+    order = np.random.default_rng([seed, ORDER, epoch])
+    for arrays in feed.epoch(plan.batch, order):
+        weight, own = share(len(arrays[0]), team)
+        parts = arrays if team.size == 1 else [a[own] for a in arrays]
+        yield weight, tuple(_moved(torch.from_numpy(part), fabric) for part in parts)
+
+
+def _moved(tensor: Tensor, fabric: Any) -> Tensor:
+    """On the device; a GPU fetches from pinned memory while the next step is prepared."""
+    pinned = tensor.pin_memory() if fabric.device.type == "cuda" else tensor
+    moved: Tensor = fabric.to_device(pinned)
+    return moved
 
 
 def _plane(values: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(values)[:, None].float()
 
 
-def _identity(learner: Learner, samples: Samples, plan: Plan, run: Run) -> dict[str, Any]:
+def _identity(
+    learner: Learner, samples: Samples, plan: Plan, run: Run, team: Team
+) -> dict[str, Any]:
     """What must be the same for a checkpoint to be gone on with."""
     if run.checkpoint is None:
         return {}
-    data = hashlib.sha256("".join(samples.digests).encode()).hexdigest()[:32]
     return {
         **learner.identity,
         "plan": asdict(plan),
         "seed": run.seed,
-        "devices": run.devices,
-        "geometry": samples.geometry.to_json(),
-        "data": data,
+        "devices": team.size,
+        **samples.identity,
     }
 
 
@@ -343,57 +390,3 @@ def _open_tracking(learner: Learner, plan: Plan, run: Run, first: bool) -> Track
     for epoch, values in enumerate(zip(*run.history.values(), strict=True), start=1):
         tracking.log(epoch, dict(zip(run.history, values, strict=True)))
     return tracking
-
-
-def _leave_to_the_first(fabric: Any) -> None:
-    """End the helping processes: one file is written once."""
-    if fabric.world_size > 1:
-        fabric.barrier()
-        if not fabric.is_global_zero:
-            sys.exit(0)
-
-
-class _Means:
-    """Means of the loss terms over the steps of an epoch."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._count = 0
-
-    def add(self, terms: Mapping[str, Tensor], step: int) -> None:
-        # One transfer from the device for all terms.
-        numbers = torch.stack([t.detach().float().cpu() for t in terms.values()]).tolist()
-        for name, value in zip(terms, numbers, strict=True):
-            if not math.isfinite(value):
-                raise _not_finite(f"the term {name}", step)
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-
-    def values(self) -> dict[str, float]:
-        return {name: total / self._count for name, total in self._sums.items()}
-
-
-class _Clock:
-    """Tells the loss and the time that is left."""
-
-    def __init__(self, steps: int, run: Run):
-        self._steps, self._run = steps, run
-        self._started, self._first = time.perf_counter(), -1
-
-    def show(self, step: int, means: _Means) -> None:
-        if self._first < 0:
-            # Steps of the checkpoint took no time here; the first one here is warming up.
-            self._started, self._first = time.perf_counter(), step
-        name, value = next(iter(means.values().items()))
-        text = f"training: {name} {value:.4g}"
-        if step > self._first:
-            each = (time.perf_counter() - self._started) / (step - self._first)
-            text += f", {_duration(each * (self._steps - step - 1))} left"
-        self._run.progress(text, step + 1, self._steps)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

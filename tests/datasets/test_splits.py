@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blemish.datasets.base import DataSet, Record
-from blemish.datasets.splits import calibration_split, rank_groups, split_off_test
+from blemish.datasets.opening import open_dataset
+from blemish.datasets.splits import (
+    calibration_split,
+    normal_folds,
+    rank_groups,
+    split_off_test,
+)
 from blemish.errors import DataError, OptionError
 
 
@@ -132,3 +138,31 @@ def test_picked_images_are_learned_from_and_never_calibrate():
     learn, calibrate = calibration_split(data_of(*photos(10, 1), *picked), 0.5, seed=0)
     assert not groups(calibrate) & {r.group for r in picked}
     assert {r.group for r in picked} <= groups(learn)
+
+
+def test_folds_test_every_good_part_once_and_every_defect_each_time():
+    data = open_dataset("battery_plate", good=12, defective=3)
+    folds = normal_folds(data, 4)
+    tested = [r.key for fold in folds for r in fold.select("test", defective=False)]
+    assert sorted(tested) == sorted(r.key for r in data if not r.defective)
+    for fold in folds:
+        assert len(fold) == len(data)
+        assert len(fold.select("test", defective=True)) == 3
+        assert not {r.group for r in fold.select("train")} & {r.group for r in fold.select("test")}
+    assert folds == normal_folds(data, 4)
+    assert folds != normal_folds(data, 4, seed=1)
+
+
+def test_good_photos_of_a_defective_part_are_never_trained_on():
+    data = open_dataset("battery_plate", good=8, defective=2)
+    extra = replace(data.records[0], key="extra", group="defective_000", split="train")
+    folds = normal_folds(replace(data, records=(*data.records, extra)), 2)
+    assert all(r.split == "test" for fold in folds for r in fold if r.key == "extra")
+
+
+def test_folds_of_too_few_parts_are_refused():
+    data = open_dataset("battery_plate", good=7, defective=2)
+    with pytest.raises(DataError, match="7 good parts, too few for 4 folds"):
+        normal_folds(data, 4)
+    with pytest.raises(OptionError, match="at least 2"):
+        normal_folds(data, 1)

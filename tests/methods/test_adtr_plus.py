@@ -73,7 +73,7 @@ def test_scores_of_defects_rise_above_those_of_adtr(adtr, labels):
 def test_it_goes_on_from_the_weights_of_adtr(adtr, monkeypatch):
     seen = {}
 
-    def stop(self, name, samples, bank, run, augment):
+    def stop(self, *args):
         seen.update({k: v.clone() for k, v in self.network_.state_dict().items()})
         raise RuntimeError("enough")
 
@@ -96,7 +96,7 @@ def test_what_the_first_detector_learned_from_calibrates_nothing_and_is_never_te
     detector, _ = fit(more, init=adtr)
     assert not set(detector._fitted.calibrated) & set(adtr.learned)
     learned = [r for r in DATA.select("train") if DATA.hashes[r.key] in set(adtr.learned)]
-    with pytest.raises(DataError, match="learned from by the detector to go on"):
+    with pytest.raises(DataError, match="learned from before"):
         fit(replace(DATA, records=tuple(learned)), init=adtr, confetti="true")
     moved = tuple(replace(r, split="test") for r in learned[:2])
     with pytest.raises(OverlapError):

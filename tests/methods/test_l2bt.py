@@ -410,6 +410,20 @@ def test_recomputing_the_teacher_needs_whole_images():
         L2BT(L2BTOptions(remember=False))
 
 
+def test_an_unfolded_neighbourhood_is_as_long_as_asked_and_the_students_as_wide(fitted):
+    method = learn(epochs=1, neighbourhood=3, unfold=32)
+    assert method.students_.forward_student[0].in_features == 32
+    assert predict(method, draw_good(1)).shape == predict(fitted, draw_good(1)).shape
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({}, "set neighbourhood=3"), ({"neighbourhood": 3}, "9999 is more than")]
+)
+def test_an_unfolding_that_cannot_be_is_refused(values, said):
+    with pytest.raises(OptionError, match=said):
+        learn(unfold=9999, **values)
+
+
 def test_nothing_to_learn_from_is_refused():
     method = L2BT(L2BTOptions(backbone="filter_bank", strides=(4, 8)))
     with pytest.raises(DataError, match="No training image has a valid patch"):

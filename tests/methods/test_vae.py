@@ -10,12 +10,8 @@ from blemish.checkpoints import Checkpoint, open_folder
 from blemish.datasets.base import DataSet, Record
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, TrainingError
-from blemish.methods.vae import (
-    VAE,
-    VAEOptions,
-    _glow,
-    _squared_error,
-)
+from blemish.methods.image_reconstruction import squared_error
+from blemish.methods.vae import VAE, VAEOptions
 from blemish.mixing import mean_view, mix_views
 from blemish.preprocess import Geometry
 from blemish.run import Run
@@ -238,12 +234,6 @@ def test_defective_training_images_are_refused():
         make().fit(DataSet("mixed", moved))
 
 
-def test_the_difference_glows_from_black_to_white():
-    assert _glow(np.float32([[[0, 1 / 3, 2 / 3, 1, 9]]])).round(3).tolist() == [
-        [[[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1]]]
-    ]
-
-
 def test_geometry_of_the_samples_is_the_network_s_size():
     assert Geometry(size=(10, 9), multiple=4).view_shape == (12, 12)
     assert fitted().pipeline.method.size_ == (28, 28)
@@ -260,7 +250,7 @@ def test_smooth_differences_are_light_and_do_not_count():
     x = drawn + rows[None, :, None, None]  # light falls off from top to bottom
     x[0, 20:22, 20:22] += 0.1  # a spot, fainter than that
     valid = np.ones((1, 40, 40), bool)
-    raw, local = (_squared_error(x, drawn, valid, sigma) for sigma in (0.0, 4.0))
+    raw, local = (squared_error(x, drawn, valid, sigma) for sigma in (0.0, 4.0))
     inner = (slice(0, 1), slice(10, 30), slice(10, 30))
     # With the light the spot is three times as bright as its surroundings, without it a hundred.
     assert raw[0, 20, 20] < 5 * np.median(raw[inner])
@@ -273,7 +263,7 @@ def test_what_is_not_valid_does_not_leak_into_its_surroundings():
     valid[:, :, 12:] = False
     other = np.where(valid[..., None], x, 1)
     drawn = np.full_like(x, 0.45)
-    one, two = (_squared_error(image, drawn, valid, 3.0) for image in (x, other))
+    one, two = (squared_error(image, drawn, valid, 3.0) for image in (x, other))
     assert np.array_equal(one, two)
     assert one.max() < 1e-10, "an even difference is light, up to the border"
 
@@ -301,7 +291,7 @@ def test_mixtures_lie_between_two_views_and_leave_padding_alone():
 
 def test_a_plain_network_without_mean_image_and_mixtures_learns_too():
     detector = fitted(centre=False, mix=False)
-    assert not detector.pipeline.method.network_.centred
+    assert not detector.pipeline.method.network_.encoder.centred
     good, bad = scores(detector, False), scores(detector, True)
     assert (bad[:, None] > good[None]).mean() > 0.9
 

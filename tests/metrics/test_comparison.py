@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from blemish.errors import MetricError
-from blemish.metrics.comparison import compare_aupro, compare_image_auroc, compare_per_image
+from blemish.metrics.comparison import (
+    compare_aupro,
+    compare_decisions,
+    compare_image_auroc,
+    compare_per_image,
+)
 from blemish.metrics.explainability import ExplainabilityMetrics
 from blemish.metrics.pixels import PixelMetrics
 from blemish.metrics.ranking import auroc
@@ -74,3 +79,17 @@ def test_other_images_cannot_be_compared(methods):
         compare_per_image(empty, empty)
     with pytest.raises(MetricError, match="one kind only"):
         compare_image_auroc([1, 2], [2, 1], [1, 1])
+
+
+def test_decisions_are_compared_by_balanced_accuracy():
+    truth = np.repeat([False, True], [40, 10])
+    right = truth.copy()
+    alarmed = truth.copy()
+    alarmed[:20] = True  # half of the good parts
+    found = compare_decisions(right, alarmed, truth)
+    assert found.value == pytest.approx(0.25)
+    assert 0.15 < found.low < found.value < found.high < 0.35
+    swapped = compare_decisions(alarmed, right, truth)
+    assert (swapped.value, swapped.low) == pytest.approx((-found.value, -found.high))
+    with pytest.raises(MetricError, match="Balanced accuracy needs good and defective"):
+        compare_decisions([True], [True], [True])

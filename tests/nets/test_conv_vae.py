@@ -21,14 +21,14 @@ def test_the_thesis_preset_has_the_parameters_that_the_thesis_states():
     values = {k: v for k, v in VAE.presets["thesis"].items() if k not in {"image_size", "fit"}}
     network = meta(build(VAEOptions, values, "method vae"))
     assert count(network.encoder) == 273_252_672
-    assert count(network.code, network.decoder) == 276_070_467
+    assert count(network.generator) == 276_070_467
     assert count(network) == 549_323_139
 
 
 def test_the_default_has_twenty_five_million_parameters_and_eight_by_eight_cells():
     network = meta(VAEOptions())
     assert count(network) == 24_646_467
-    assert network.grid == (256, 8, 8)
+    assert network.generator.grid == (256, 8, 8)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (32, 48), (64, 8)])
@@ -49,25 +49,25 @@ def test_sizes_halve_between_the_stages():
 def test_the_log_variance_stays_where_its_gradient_lives():
     network = ConvVAE(*SMALL)
     with torch.no_grad():
-        network.encoder[-1].bias[3:] = torch.tensor([-100.0, 0.0, 100.0])
-        network.encoder[-1].weight[3:] = 0
-    log_variance = network.encode(torch.rand(2, 3, 32, 48))[1]
+        network.encoder.layers[-1].bias[3:] = torch.tensor([-100.0, 0.0, 100.0])
+        network.encoder.layers[-1].weight[3:] = 0
+    log_variance = network.encoder(torch.rand(2, 3, 32, 48))[1]
     expected = torch.tensor([LOG_VARIANCE[0], 0.0, LOG_VARIANCE[1]])
     torch.testing.assert_close(log_variance[0].detach(), expected, atol=0.05, rtol=0)
     with torch.no_grad():
-        network.encoder[-1].bias[3:] = torch.tensor([-12.0, 0.0, 8.0])
-    network.encode(torch.rand(2, 3, 32, 48))[1].sum().backward()
-    assert (network.encoder[-1].bias.grad[3:] > 0.01).all()
+        network.encoder.layers[-1].bias[3:] = torch.tensor([-12.0, 0.0, 8.0])
+    network.encoder(torch.rand(2, 3, 32, 48))[1].sum().backward()
+    assert (network.encoder.layers[-1].bias.grad[3:] > 0.01).all()
 
 
 def test_noise_moves_the_code_by_its_deviation():
     network = ConvVAE(*SMALL)
     x = torch.rand(2, 3, 32, 48)
-    mean, log_variance = network.encode(x)
+    mean, log_variance = network.encoder(x)
     noise = torch.randn(2, 3)
-    expected = network.decode(mean + noise * (0.5 * log_variance).exp())
+    expected = network.generator(mean + noise * (0.5 * log_variance).exp())
     torch.testing.assert_close(network(x, noise)[0], expected)
-    torch.testing.assert_close(network(x, None)[0], network.decode(mean))
+    torch.testing.assert_close(network(x, None)[0], network.generator(mean))
 
 
 def test_a_centred_network_draws_the_mean_image_before_it_has_learned():
@@ -75,15 +75,15 @@ def test_a_centred_network_draws_the_mean_image_before_it_has_learned():
     network = ConvVAE(*SMALL, centred=True)
     network.centre_on(centre, 0.05)
     with torch.no_grad():
-        for weight in network.decoder[-1].parameters():
+        for weight in network.generator.layers[-1].parameters():
             weight.zero_()
         drawn = network(torch.rand(2, 3, 32, 48), None)[0]
-        codes = network.encode(centre[None])[0], network.encode(centre[None] + 0.05)[0]
+        codes = network.encoder(centre[None])[0], network.encoder(centre[None] + 0.05)[0]
     torch.testing.assert_close(drawn, centre.expand(2, -1, -1, -1))
     assert not torch.allclose(*codes)
     again = ConvVAE(*SMALL, centred=True)
     again.load_state_dict(network.state_dict(), strict=True)
-    assert torch.equal(again.centre, network.centre)
+    assert torch.equal(again.encoder.centre, network.encoder.centre)
 
 
 def test_a_mean_image_that_no_sigmoid_reaches_is_brought_within_reach():

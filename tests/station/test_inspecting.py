@@ -134,3 +134,18 @@ def test_health_metrics_and_docs_answer(trained):
     docs = trained.get("/docs").text
     assert "POST /api/parts/{part}/inspections" in docs
     assert "https://" not in docs
+
+
+def test_beside_a_defect_stands_the_good_place_that_is_most_like_it(trained):
+    found = inspect(trained, "plate", bad_png(300))
+    answer = trained.get(f"/api/inspections/{found['id']}/likeness")
+    assert answer.headers["content-type"] == "image/png"
+    picture = np.asarray(Pillow.open(io.BytesIO(answer.content)))
+    side = (picture.shape[1] - 6) // 2  # two pictures and a gap
+    own, good = picture[:, :side], picture[:, -side:]
+    assert (picture[:, side : side + 6] == 255).all()
+    images, columns = [draw_good(seed) for seed in range(24)], range(97 - side)
+    assert any((image[:, c : c + side] == good).all() for image in images for c in columns)
+    assert not (own == good).all()
+    fine = inspect(trained, "plate", good_png(700))
+    assert trained.get(f"/api/inspections/{fine['id']}/likeness").status_code == 204

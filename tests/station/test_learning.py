@@ -4,8 +4,9 @@ import random
 import pytest
 
 from blemish import to_png_bytes
-from blemish.station.learning import gather, is_kept
+from blemish.station.learning import duel, gather, is_kept
 from blemish.station.promoting import previous_champion, promote, roll_back
+from blemish.station.recipes import challenger_recipe, own_recipe
 from blemish.station.tables import Part, Promotion, Version
 from drawn import blob_mask
 from station_helpers import bad_png, finish, good_png, inspect
@@ -93,6 +94,49 @@ def test_a_verdict_that_was_taken_back_or_skipped_counts_for_nothing(plate):
     assert len(material(plate).data) == 24
 
 
+def test_audited_parts_alone_calibrate_as_soon_as_they_can_keep_the_promise(plate):
+    for seed in seeds(False, good_png, 3):
+        plate.review(good_png(seed), "good", audited=True)
+    rate = plate.put
+    rate("/api/parts/plate/threshold", json={"false_alarms": 0.2})
+    found = material(plate)  # 1 of 5 needs 4 parts
+    assert found.calibration == {}
+    assert all(r.calibrates for r in found.data)
+    rate("/api/parts/plate/threshold", json={"false_alarms": 0.25})
+    found = material(plate)
+    assert found.calibration == {"calibration": "split", "calibration_share": 0.2}
+    rate("/api/parts/plate/threshold", json={"false_alarms": 0.05})
+    assert material(plate).calibration == {}
+    assert {r.key.split("/")[0] for r in found.data if r.calibrates} == {"good"}
+
+
+def test_a_challenger_may_learn_from_masks_and_keeps_what_the_part_was_told(trained):
+    with trained.app.state.context.database.write() as session:
+        part = session.get_one(Part, 1)
+        part.options = {"coreset": 0.1, "interpolation": "area"}
+        own, other = challenger_recipe(part, None), challenger_recipe(part, "aexad")
+        assert own.to_json() == own_recipe(part).to_json()
+        assert (other.method, other.preset) == ("aexad", "tiny")
+        assert other.options == {"image_size": "auto:256", "interpolation": "area"}
+    assert {"aexad", "adtr_plus"} <= set(trained.get("/api/challengers").json())
+    refused = trained.post("/api/parts/plate/relearn", json={"method": "patchcor"})
+    assert (refused.status_code, "patchcore" in refused.json()["error"]) == (400, True)
+
+
+class Judge:
+    """Stands in for a detector in a comparison: has seen nothing."""
+
+    seen = frozenset()
+
+
+def test_a_comparison_on_few_parts_never_says_better(plate):
+    for seed in seeds(True, good_png, 2) + seeds(True, good_png, 2, 6000):
+        plate.review(good_png(seed), "good", audited=True)
+    found = duel(Judge(), Judge(), material(plate).data, lambda *_: None)
+    assert (found["images"], found["defective"], found["better"]) == (4, 0, False)
+    assert "4 are good and 0 defective; below 5 of a kind" in found["reason"]
+
+
 def version(session, number):
     made = Version(id=f"{number}" * 32, part_id=1, number=number, figures={})
     session.add(made)
@@ -128,16 +172,18 @@ def test_the_loop_closes(plate):
     """Review, relearn, compare on unseen audited parts, promote, inspect, roll back."""
     for make, verdict in [(good_png, "good"), (bad_png, "defect")]:
         for kept in (True, False):
-            for seed in seeds(kept, make, 4):
+            for seed in seeds(kept, make, 5):
                 plate.review(make(seed), verdict, audited=True)
     before = inspect(plate, "plate", bad_png(4000))
     job = finish(plate, plate.post("/api/parts/plate/relearn").json(), 120)
     assert job["state"] == "done", job
     first, second = plate.get("/api/parts/plate").json()["versions"]
     duel = second["figures"]["duel"]
-    assert (duel["images"], duel["defective"]) == (8, 4)
+    assert (duel["images"], duel["defective"]) == (10, 5)
+    assert set(duel["differences"]) == {"Image AUROC", "Balanced accuracy"}
+    assert "reason" not in duel
     assert set(duel["figures"]) >= {"image_auroc", "false_alarm_rate", "miss_rate"}
-    assert second["figures"]["counts"]["calibrating"] == 4
+    assert second["figures"]["counts"]["calibrating"] == 5
     page = plate.get("/parts/plate/relearn").text
     assert "easurably better" in page
     assert plate.get("/api/parts/plate").json()["champion"] == first["id"]
@@ -147,3 +193,20 @@ def test_the_loop_closes(plate):
     assert plate.post("/api/parts/plate/rollback").json()["number"] == 1
     assert plate.get(f"/api/inspections/{after['id']}").json()["version"] == second["id"]
     assert "rolled back to" in plate.get("/parts/plate/relearn").text
+
+
+@pytest.mark.slow
+def test_painted_masks_train_a_challenger_of_another_method(plate):
+    """What was painted is what an AE-XAD learns from; it can be promoted and judges."""
+    for seed in range(7000, 7006):
+        plate.review(bad_png(seed), "defect", False, blob_mask(seed))
+    job = plate.post("/api/parts/plate/relearn", json={"method": "aexad"}).json()
+    assert job["recipe"]["method"] == "aexad"
+    assert finish(plate, job, 300)["state"] == "done"
+    version = plate.get("/api/parts/plate").json()["versions"][-1]
+    assert (version["recipe"]["method"], version["figures"]["counts"]["painted"]) == ("aexad", 6)
+    assert "aexad" in plate.get("/parts/plate/relearn").text
+    plate.post(f"/api/versions/{version['id']}/promote")
+    found = inspect(plate, "plate", bad_png(7100))
+    assert found["version"] == version["id"]
+    assert plate.get(f"/api/inspections/{found['id']}/likeness").status_code == 204

@@ -1,1 +1,1 @@
-"""Augmentation: changes to training images, in plain numpy."""
+"""Augmentation: changes to training images."""

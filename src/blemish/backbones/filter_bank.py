@@ -26,6 +26,7 @@ from onnx import ModelProto, TensorProto
 from blemish.backbones.base import Arrays, Features
 from blemish.errors import ModelFileError, OptionError
 from blemish.graphs import Graph
+from blemish.parallel import threads_asked
 from blemish.types import Pixels
 
 DEFAULT_STRIDES = (8,)
@@ -116,16 +117,21 @@ def _pool(graph: Graph, opponent: str, responses: Mapping[int, str], stride: int
     for level in LEVELS:
         # Windows twice as wide as the stride overlap, so that a mark is never split.
         n = max(1, stride // level)
-        window = {
-            "kernel_shape": [2 * n, 2 * n],
-            "strides": [n, n],
-            "pads": [n // 2, n // 2, n - n // 2, n - n // 2],
-        }
-        if n == 1:
-            window["pads"] = [0, 0, 1, 1]
+        before, after = (n // 2, n - n // 2) if n > 1 else (0, 1)
         for pool in ("AveragePool", "MaxPool"):
+            # Along one axis, then the other: the same, at a fraction of the cost.
+            tall = graph.add(
+                pool,
+                responses[level],
+                kernel_shape=[2 * n, 1],
+                strides=[n, 1],
+                pads=[before, 0, after, 0],
+            )
+            pooled = graph.add(
+                pool, tall, kernel_shape=[1, 2 * n], strides=[1, n], pads=[0, before, 0, after]
+            )
             # The root evens out the spread of weak and strong responses, as in [3].
-            parts.append(graph.add("Sqrt", graph.add(pool, responses[level], **window)))
+            parts.append(graph.add("Sqrt", pooled))
     return graph.add("Concat", *parts, axis=1)
 
 
@@ -185,6 +191,7 @@ def _grid() -> NDArray[np.float64]:
 def _session(strides: tuple[int, ...]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads_asked()
     # Waiting threads sleep: a spinning one would take its core from whoever needs it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(

@@ -43,6 +43,22 @@ def open_backbone(
     return cast(Backbone, timm_features.open(name, weights, strides, margin))
 
 
+def images_seen(name: str, weights: str | None) -> tuple[str, ...]:
+    """Digests of the images that the weights of a backbone were learned from.
+
+    Empty where nobody knows: only files of `blemish pretrain` say so. A registered backbone that
+    reads such files has a class method ``images_seen(weights)``.
+
+    Args:
+        name: As for :func:`open_backbone`.
+        weights: As for :func:`open_backbone`.
+    """
+    if name not in registry.names("backbones"):
+        return ()
+    seen = getattr(registry.get("backbones", name), "images_seen", None)
+    return tuple(seen(weights)) if seen else ()
+
+
 def restore_backbone(header: Mapping[str, Any], arrays: Arrays) -> Backbone:
     """Open a backbone from what :meth:`Backbone.state` gave; needs no file and no network."""
     return cast(Backbone, registry.get("backbones", header["kind"]).from_state(header, arrays))

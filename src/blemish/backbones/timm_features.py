@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Arrays, Features
+from blemish.backbones.joining import add_normalised
 from blemish.backbones.weights import load_weights, need_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
 from blemish.graphs import Graph
@@ -108,14 +109,11 @@ class TimmFeatures:
     def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
         """Add the network to a graph; see :class:`blemish.backbones.base.Backbone`."""
         margin = self._margin_cells * self.multiple
-        normalised = graph.add("Sub", x, graph.floats(self._mean))
-        normalised = graph.add("Div", normalised, graph.floats(self._std))
+        planes = add_normalised(graph, x, self._mean, self._std)
         if margin:
             # As indices, so that a margin wider than the view is mirrored back and forth as above.
-            for axis, n in zip((1, 2), size, strict=True):
-                mirrored = np.pad(np.arange(n), margin, mode="reflect")
-                normalised = graph.take(normalised, mirrored, axis)
-        planes = graph.add("Transpose", normalised, perm=[0, 3, 1, 2])
+            for axis, n in zip((2, 3), size, strict=True):
+                planes = graph.take(planes, np.pad(np.arange(n), margin, mode="reflect"), axis)
         sides = (size[0] + 2 * margin, size[1] + 2 * margin)
         maps = add_network(graph, self._network, planes, (3, *sides))
         if not margin:

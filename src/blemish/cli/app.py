@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli import output, predicting, preparing
+from blemish.cli import benchmarking, output, predicting, preparing
 from blemish.cli.progress import progress_bar
 
 app = typer.Typer(
@@ -99,12 +99,13 @@ def fit(
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Model file to go on from, where the method can.")
+        Path | None, typer.Option(help="Model or encoder file to go on from, where that works.")
     ] = None,
     checkpoint: Checkpoint = None,
     feature_cache: FeatureCache = None,
     feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
-    devices: Annotated[int, typer.Option(min=1, help="Devices that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that learn together.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that learn together.")] = 1,
     track: Annotated[str, typer.Option(help=f"Also write curves to: {TRACKERS}.")] = "none",
     label: Annotated[str, typer.Option(help="What the tracker calls this run.")] = "",
 ) -> None:
@@ -113,12 +114,12 @@ def fit(
     for name, path in output.each_category(data, category, out, given):
         opened = blemish.open_dataset(data, category=name, **given)
         detector = blemish.Detector(method, preset, **output.assignments(settings))
-        run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
+        run = blemish.Run(devices=devices, nodes=nodes, track=track, say=print)
+        run.label = label or path.stem
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
-        start = blemish.Detector.load(init) if init else None
         with progress_bar() as run.progress:
-            detector.fit(opened, run, start)
+            detector.fit(opened, run, output.load_start(init))
         output.print_fitted(detector, detector.save(path))
 
 
@@ -142,28 +143,35 @@ def update(
 def predict(
     model: Model,
     images: Annotated[
-        list[Path] | None, typer.Argument(help="Images, or folders of images.")
+        list[str] | None, typer.Argument(help="Images, or folders of images; one source with Ray.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line per image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV line per image.")] = False,
     as_parquet: Annotated[bool, typer.Option("--parquet", help="A Parquet file.")] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File for these; the same command goes on.")
+        str | None, typer.Option("-o", "--out", help="File for these; the same command goes on.")
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for pictures of the map.")] = None,
     watch: Annotated[Path | None, typer.Option(help="Judge what comes into this folder.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read ahead; processes of Ray.")
+    ] = None,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit with 1 if a defect was found.")
     ] = False,
     false_alarms: FalseAlarms = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: in bulk, to the folder --out.")] = (
+        "local"
+    ),
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster: ray://HOST:PORT.")] = None,
+    thumbnails: Annotated[int, typer.Option(help="With Ray: maps of this many pixels.")] = 0,
 ) -> None:
     """Judge images: is this part defective, where, and how sure."""
-    detector = output.load(model, false_alarms)
     asked = {"json": as_json, "csv": as_csv, "parquet": as_parquet}
     forms = tuple(name for name, wanted in asked.items() if wanted)
     request = predicting.Request(model, tuple(images or ()), forms, out, overlay, watch, workers)
-    tally = predicting.judge(detector, request)
+    bulk = predicting.Bulk(engine, address, thumbnails)
+    tally = predicting.judge(request, bulk, false_alarms)
     raise typer.Exit(2 if tally.errors else int(fail and tally.defective > 0))
 
 
@@ -358,19 +366,4 @@ def doctor(
     print(json.dumps(found, indent=2) if as_json else blemish.examination_text(found))
 
 
-@app.command("benchmark")
-def benchmark(
-    speed: Annotated[bool, typer.Option("--speed", help="Measure speed, memory and size.")] = False,
-    method: Annotated[
-        list[str] | None, typer.Option(help="Only this method; may be given again.")
-    ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results files.")] = Path(
-        "blemish-speed"
-    ),
-) -> None:
-    """Measure every exportable method on this machine, in every way it can run, one thread."""
-    if not speed:
-        raise blemish.OptionError("Say what to measure: --speed.")
-    with progress_bar() as progress:
-        print(blemish.measure_speed(out, method or (), progress))
-    print(f"\nResults files: {out.resolve()}")
+app.command("benchmark")(benchmarking.benchmark)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import blemish
+from blemish.errors import UnknownNameError
 
 HEADLINE = (
     "image_auroc",
@@ -25,6 +26,8 @@ HEADLINE = (
     "pixel_f1_max",
     "pixel_iou_max",
 )
+
+ENGINES = ("local", "ray")
 
 
 def assignments(texts: list[str] | None) -> dict[str, Any]:
@@ -56,6 +59,14 @@ def load(model: Path, false_alarms: str | None) -> blemish.Detector:
     if false_alarms is not None:
         detector.set_false_alarms(rate(false_alarms))
     return detector
+
+
+def load_start(init: Path | None) -> blemish.Detector | blemish.Pretrained | None:
+    """Load what a fit goes on from: a detector, or what `blemish pretrain` wrote."""
+    if init is None:
+        return None
+    made = blemish.Pretrained if blemish.is_encoder_file(init) else blemish.Detector
+    return made.load(init)
 
 
 def size(text: str) -> tuple[int, int]:
@@ -92,6 +103,17 @@ def each_category(
         return
     for name in blemish.list_categories(data, **options):
         yield name, model.with_name(f"{model.stem}-{name}{model.suffix}")
+
+
+def is_ray(engine: str) -> bool:
+    """Whether work is to be done on a Ray cluster.
+
+    Raises:
+        UnknownNameError: There is no such engine.
+    """
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    return engine == "ray"
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
@@ -203,6 +225,20 @@ def _line(figure: blemish.Figure) -> str:
     if figure.low is not None and figure.high is not None:
         interval = f"  [{figure.low:.3f}, {figure.high:.3f}]"
     return f"{figure.label:24} {figure.value:.3f}{interval}{oracle}"
+
+
+def cell_line(cell: blemish.Cell) -> str:
+    """Method, data, options, and image AUROC and AP with deviation and interval."""
+    words = [f"{k}={v}" for k, v in cell.options.items()]
+    texts = []
+    for name in ("image_auroc", "image_ap", "prevalence"):
+        figure = cell.figures.get(name, {})
+        if figure.get("value") is None:
+            continue
+        spread = f" ± {figure['deviation']:.3f}" if "deviation" in figure else ""
+        ends = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if "low" in figure else ""
+        texts.append(f"{name} {figure['value']:.3f}{spread}{ends}")
+    return "  ".join([cell.method, cell.data, *words, f"({cell.runs} runs)", *texts])
 
 
 def listing_text(listing: Mapping[str, Any]) -> str:

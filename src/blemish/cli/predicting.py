@@ -15,18 +15,20 @@ import blemish
 from blemish.cli import output
 from blemish.cli.progress import progress_bar
 
+READERS = 2  # threads that read ahead unless another number is asked for
+
 
 @dataclass(frozen=True)
 class Request:
     """What the command line asked for."""
 
     model: Path
-    images: tuple[Path, ...]
+    images: tuple[str, ...]
     forms: tuple[str, ...]
-    out: Path | None
+    out: str | None
     overlay: Path | None
     watch: Path | None
-    workers: int
+    workers: int | None
 
     @property
     def form(self) -> str:
@@ -40,19 +42,62 @@ class Request:
         return self.forms[0] if self.forms else "text"
 
 
-def judge(detector: blemish.Detector, request: Request) -> blemish.Tally:
+@dataclass(frozen=True)
+class Bulk:
+    """What the command line asked for beyond this machine."""
+
+    engine: str
+    address: str | None
+    thumbnails: int
+
+
+def judge(request: Request, bulk: Bulk, false_alarms: str | None) -> blemish.Tally:
+    """Judge images with the engine that was asked for."""
+    if output.is_ray(bulk.engine):
+        return _judge_in_bulk(request, bulk, false_alarms)
+    if bulk.address is not None or bulk.thumbnails:
+        raise blemish.OptionError("--address and --thumbnails need --engine ray.")
+    return _judge_here(output.load(request.model, false_alarms), request)
+
+
+def _judge_in_bulk(request: Request, bulk: Bulk, false_alarms: str | None) -> blemish.Tally:
+    """Judge one source on all machines of a cluster."""
+    if request.forms or request.overlay or request.watch:
+        raise blemish.OptionError(
+            "--engine ray writes a folder of Parquet files; it takes no --json, --csv, --parquet, "
+            "--overlay or --watch."
+        )
+    if len(request.images) != 1 or request.out is None:
+        raise blemish.OptionError(
+            "--engine ray takes one source (a folder, a list of files, Parquet) and --out FOLDER."
+        )
+    options = blemish.Bulk(
+        bulk.address,
+        request.workers,
+        false_alarms=None if false_alarms is None else output.rate(false_alarms),
+        thumbnails=bulk.thumbnails,
+    )
+    with progress_bar() as progress:
+        tally = blemish.inspect_in_bulk(
+            request.model, request.images[0], request.out, options, progress
+        )
+    print(tally.text(), file=sys.stderr)
+    return tally
+
+
+def _judge_here(detector: blemish.Detector, request: Request) -> blemish.Tally:
     """Judge files and folders, or all that comes into a folder until it is stopped."""
     if bool(request.images) == (request.watch is not None):
         raise blemish.OptionError("Give images or folders, or --watch FOLDER.")
-    form = request.form
+    form, images = request.form, tuple(map(Path, request.images))
     watched = (request.watch,) if request.watch is not None else ()
-    names = _Names((*request.images, *watched))
+    names = _Names((*images, *watched))
     inspection = blemish.Inspection(
         detector,
-        out=request.out,
+        out=None if request.out is None else Path(request.out),
         form="json" if form == "text" else form,
         live=request.watch is not None,
-        workers=request.workers,
+        workers=request.workers or READERS,
         write=_Pictures(request.overlay, names, detector),
         row_done=_Printer(form, request.out is not None),
         model={"model": hashlib.sha256(request.model.read_bytes()).hexdigest()[:32]},
@@ -60,10 +105,10 @@ def judge(detector: blemish.Detector, request: Request) -> blemish.Tally:
     if request.watch is not None:
         return _watch(inspection, request.watch)
     with progress_bar() as progress:
-        tally = inspection.run(output.expand(request.images), progress)
+        tally = inspection.run(output.expand(images), progress)
     if not (tally.judged + tally.errors + tally.before):
         raise blemish.DataError(
-            f"There is no image in {', '.join(map(str, request.images))}; check the path."
+            f"There is no image in {', '.join(request.images)}; check the path."
         )
     inspection.finish()
     if tally.judged + tally.errors > 1 or tally.before:

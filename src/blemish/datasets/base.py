@@ -43,6 +43,8 @@ class Record:
         synthetic: True for an image that was never a photo of a part.
         calibrates: False for an image that was picked for its looks, such as one of a review
             queue: it is no draw from production, so it may be learned from, not calibrated on.
+        origins: Digests of the images that a synthetic one was made from: they neither calibrate
+            nor test what learned from it.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Record:
     mm_per_pixel: float | None = None
     synthetic: bool = False
     calibrates: bool = True
+    origins: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -160,6 +163,11 @@ class DataSet:
         with ThreadPoolExecutor() as pool:
             digests = pool.map(lambda r: image_digest(self.image(r)), self.records)
             return dict(zip((r.key for r in self.records), digests, strict=True))
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Digests of the images that the synthetic ones were made from."""
+        return frozenset(origin for record in self for origin in record.origins)
 
     @property
     def fingerprint(self) -> str:

@@ -9,7 +9,8 @@ CSV (comma, semicolon or tab) or JSONL (one object per line), UTF-8, with the co
 - ``group``: the part that was photographed; by default every image is a part of its own;
 - ``split``: ``train``, ``val`` or ``test``; without it, defective images and a share of the good
   parts are for testing;
-- ``mm_per_pixel``: size of a pixel in millimetres.
+- ``mm_per_pixel``: size of a pixel in millimetres;
+- ``synthetic``: ``yes`` for an image that was never a photo: it is for training only.
 
 Every bad row is reported with its line.
 """
@@ -31,7 +32,10 @@ from blemish.datasets.splits import split_off_test
 from blemish.errors import DataError
 from blemish.options import option
 
-COLUMNS = ("image", "label", "mask", "group", "split", "mm_per_pixel", "defect_type")
+COLUMNS = (
+    "image", "label", "mask", "group", "split", "mm_per_pixel", "defect_type", "synthetic",
+)  # fmt: skip
+_YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _LABELS = dict.fromkeys(("good", "ok", "normal"), False) | dict.fromkeys(
     ("defective", "bad", "nok", "ng", "anomaly", "anomalous"), True
 )
@@ -142,6 +146,11 @@ class Manifest:
         split = row.get("split", "train").lower()
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is not train, val or test")
+        synthetic = _YES.get(row.get("synthetic", "no").lower())
+        if synthetic is None:
+            raise ValueError(f"synthetic {row['synthetic']!r} is not yes or no")
+        if synthetic and split != "train":
+            raise ValueError(f"a synthetic image cannot be in {split}, only in train")
         return Record(
             key=key,
             image=image,
@@ -151,6 +160,7 @@ class Manifest:
             split=split,
             mask=self._file(row["mask"])[1] if "mask" in row else None,
             mm_per_pixel=_size(row["mm_per_pixel"]) if "mm_per_pixel" in row else None,
+            synthetic=synthetic,
         )
 
     def _file(self, text: str) -> tuple[str, Path]:

@@ -11,6 +11,8 @@ from blemish import options as opts
 from blemish import registry
 from blemish.datasets.base import DataSet, Source
 from blemish.datasets.splits import few_defects
+from blemish.datasets.synthetic import FILE as SYNTHETIC
+from blemish.datasets.synthetic import add_synthetic
 from blemish.errors import DataError, UnknownNameError
 from blemish.images import DEFAULT_MAX_PIXELS, is_image_name
 
@@ -29,6 +31,10 @@ class CommonOptions:
         0, "marked defects of each type that move from test to training; 0 = none", low=0
     )
     draw: int = opts.option(0, "which few defects: one split for each number", low=0)
+    synthetic: tuple[str, ...] = opts.option(
+        (), "folders of synthetic images that are added to training"
+    )
+    most_synthetic: int = opts.option(0, "use only so many of each; 0 = all", low=0)
     unseen: tuple[str, ...] = opts.option(
         (), "types of which few_defects moves nothing, to test on defects never seen"
     )
@@ -76,6 +82,8 @@ def open_dataset(where: str | Path, *, category: str | None = None, **options: A
         max_pixels=common.max_pixels,
         bit_depth=common.bit_depth,
     )
+    if common.synthetic:
+        opened = add_synthetic(opened, common.synthetic, common.most_synthetic)
     if not common.few_defects:
         return opened
     return few_defects(opened, common.few_defects, common.draw, common.unseen)
@@ -133,6 +141,8 @@ def _resolve(where: str | Path) -> tuple[str, Path | None]:
     if path.is_dir():
         return _reader_of(path), path
     if path.is_file():
+        if path.name == SYNTHETIC:
+            return "synthetic", path
         if path.suffix.lower() in MANIFEST_SUFFIXES:
             return "manifest", path
         hint = "give the folder that holds it" if is_image_name(path) else "give a folder"
@@ -147,6 +157,8 @@ def _resolve(where: str | Path) -> tuple[str, Path | None]:
 
 def _reader_of(root: Path) -> str:
     """Choose the reader of a folder by its tree."""
+    if (root / SYNTHETIC).is_file():
+        return "synthetic"
     # Read as mvtec_ad, the groups would be lost and near copies counted as parts of their own.
     if (root / "train" / "good").is_dir() and (root / "groups.csv").is_file():
         return "magnetic_tile"

@@ -30,8 +30,8 @@ def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, 
 
     Args:
         data: Any data set; of its images only the good ones of ``"train"`` are used.
-        share: Share in (0, 1) of the groups to calibrate on; at least one group, and at least one
-            is left to learn from.
+        share: Share in (0, 1) of the parts to calibrate on; at least one, and at least one group
+            is left to learn from, which may be synthetic.
         seed: Other seeds give other splits.
 
     Returns:
@@ -45,7 +45,8 @@ def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, 
         raise OptionError(f"A calibration share of {share} is not between 0 and 1; 0.2 is usual.")
     normals, groups, ranked = _calibratable(data, seed)
     # The share is one of all parts, so barred parts do not shrink the calibration set.
-    wanted = min(max(int(share * len(groups) + 0.5), 1), len(groups) - 1)
+    left = len({r.group for r in normals}) - 1
+    wanted = min(max(int(share * len(groups) + 0.5), 1), left)
     held_out = set(ranked[:wanted])
     learn = tuple(r for r in normals if r.group not in held_out)
     calibrate = tuple(r for r in normals if r.group in held_out)
@@ -76,13 +77,50 @@ def cross_folds(data: DataSet, folds: int, seed: int) -> list[tuple[DataSet, Dat
     return found
 
 
+def normal_folds(data: DataSet, folds: int, seed: int = 0) -> list[DataSet]:
+    """Split the good images into k test sets, each with all defective images.
+
+    Every good part is tested once and learned from k - 1 times; what the data set itself calls
+    training and test does not count. Good photos of a part that also has a defective one are in
+    every test set.
+
+    Args:
+        data: Any data set.
+        folds: Number of splits k, at least 2.
+        seed: Other seeds give other splits.
+
+    Returns:
+        The same records with other splits, one data set per fold.
+
+    Raises:
+        OptionError: `folds` is below 2.
+        DataError: Fewer good parts than twice the folds.
+    """
+    if folds < 2:
+        raise OptionError(f"folds={folds} must be at least 2; 5 is usual.")
+    defective = {r.group for r in data if r.defective}
+    # A salt of its own, or the calibration split would take the same end of the ranking.
+    ranked = rank_groups((r.group for r in data if r.group not in defective), f"{seed}|fold")
+    if len(ranked) < 2 * folds:
+        raise DataError(
+            f"{data.name} has {len(ranked)} good parts, too few for {folds} folds of at least 2; "
+            "use fewer folds, or the data set's own split."
+        )
+    found = []
+    for fold in range(folds):
+        test = defective | set(ranked[fold::folds])
+        records = (replace(r, split="test" if r.group in test else "train") for r in data)
+        found.append(replace(data, records=tuple(records)))
+    return found
+
+
 def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[Record]:
     """Assign train and test where the data set itself says nothing.
 
     Defective images go to test, and with them the good photos of the same parts. Of the other good
     parts those with a hash below `share` follow: adding images moves no earlier image from one
     side to the other, unless there was only one part on a side. Without defective images all is
-    for training.
+    for training, and synthetic images always are.
 
     Args:
         records: Records whose splits are to be replaced.
@@ -92,7 +130,8 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     defective = {r.group for r in records if r.defective}
     # Another salt than the calibration split has, or both would take the same end of the ranking.
     salt = f"{seed}|test"
-    ranked = rank_groups((r.group for r in records if r.group not in defective), salt)
+    kept = defective | {r.group for r in records if r.synthetic}
+    ranked = rank_groups((r.group for r in records if r.group not in kept), salt)
     chosen = {group for group in ranked if int(_digest(group, salt), 16) < share * 2**256}
     # With few parts the hashes may all lie on one side; each side needs a part.
     if share > 0:
@@ -100,7 +139,10 @@ def split_off_test(records: Sequence[Record], share: float, seed: int) -> list[R
     if len(ranked) > 1 and len(chosen) == len(ranked):
         chosen.discard(ranked[-1])
     test = defective | chosen if defective else set()
-    return [replace(r, split="test" if r.group in test else "train") for r in records]
+    return [
+        replace(r, split="test" if r.group in test and not r.synthetic else "train")
+        for r in records
+    ]
 
 
 def few_defects(data: DataSet, per_type: int, draw: int = 0, unseen: Sequence[str] = ()) -> DataSet:
@@ -193,10 +235,12 @@ def count_calibratable(data: DataSet) -> int:
 def _calibratable(data: DataSet, seed: int) -> tuple[DataSet, set[str], list[str]]:
     """The training normals, their groups, and those that may calibrate, ranked."""
     normals = data.select("train", defective=False)
-    groups = {r.group for r in normals}
+    # What was never photographed is no part.
+    groups = {r.group for r in normals if not r.synthetic}
     if len(groups) < 2:
         raise DataError(
-            f"{data.name} has {len(normals)} good training images of {len(groups)} parts; learning "
+            f"{data.name} has {len(normals)} good training images of {len(groups)} parts that were "
+            "photographed; learning "
             "and calibrating need at least 2 parts. Add good images."
         )
     train = data.select("train")

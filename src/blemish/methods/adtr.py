@@ -22,7 +22,6 @@ from blemish.methods.feature_reconstruction import (
     ReconstructsFeatures,
 )
 from blemish.samples import Samples
-from blemish.training import Tensors
 
 try:
     from torch import Tensor
@@ -44,8 +43,10 @@ class ADTR(ReconstructsFeatures):
     def learn(self, samples: Samples, run: Run) -> None:
         """Train the reconstructor on the features of good parts."""
         bank = self._prepare(samples, run)
-        self._train("adtr", samples, bank, run, None)
+        self._train("adtr", samples, bank, run)
 
-    def _loss(self, difference: Tensor, batch: Tensors, valid: Tensor) -> Tensor:
+    def _loss(
+        self, difference: Tensor, valid: Tensor, anomalous: Tensor, defective: Tensor
+    ) -> Tensor:
         error = difference.square().mean(dim=1)
         return (error * valid).sum() / valid.sum().clamp(min=1)

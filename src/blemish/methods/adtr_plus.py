@@ -19,8 +19,9 @@ import numpy as np
 
 from blemish import losses
 from blemish.augmentation.confetti import confetti
-from blemish.defect_pool import DefectPool, Item, marked_views
+from blemish.defect_pool import Item, marked_views
 from blemish.errors import DataError, MissingExtraError, OptionError
+from blemish.features.view_feed import defective_views
 from blemish.methods.base import Method, Run
 from blemish.methods.feature_reconstruction import (
     PRESETS,
@@ -28,12 +29,10 @@ from blemish.methods.feature_reconstruction import (
     ReconstructsFeatures,
 )
 from blemish.options import option
-from blemish.samples import Batch, Samples
-from blemish.training import Tensors
+from blemish.samples import Samples
 
 try:
     from torch import Tensor
-    from torch.nn.functional import adaptive_max_pool2d
 except ImportError as error:
     raise MissingExtraError("The method adtr_plus", "train") from error
 
@@ -87,7 +86,7 @@ class ADTRPlus(ReconstructsFeatures):
 
     def learn(self, samples: Samples, run: Run) -> None:
         """Train on good parts and on defects, real or strewn."""
-        pool = self._make_pool(samples, run)
+        items = self._gather(samples, run)
         bank = self._prepare(samples, run)
         start = getattr(self, "_start", None)
         if start is not None:
@@ -99,19 +98,12 @@ class ADTRPlus(ReconstructsFeatures):
             self.mean_, self.scale_ = start.mean_, start.scale_
             self.network_.load_state_dict(start.network_.state_dict())
             del self._start
-        share = self.options.defect_share / (1 - self.options.defect_share)
+        defects = defective_views(items, self.grid_)
+        share = self.options.defect_share
+        self._train("adtr_plus", samples.normals, bank, run, defects, share)
 
-        def augment(batch: Batch, generator: np.random.Generator) -> Batch:
-            return pool.mix(batch, max(1, round(len(batch.x) * share)), generator)
-
-        self._train("adtr_plus", samples.normals, bank, run, augment)
-
-    @property
-    def _views_per_step(self) -> int:
-        # A step needs a good view too.
-        return max(1, round(self.options.train_batch * (1 - self.options.defect_share)))
-
-    def _make_pool(self, samples: Samples, run: Run) -> DefectPool:
+    def _gather(self, samples: Samples, run: Run) -> list[Item]:
+        """The defective views to learn from, real or strewn."""
         o = self.options
         items = _labelled_views(samples) if o.labels == "images" else marked_views(samples)
         real = len(items)
@@ -123,13 +115,14 @@ class ADTRPlus(ReconstructsFeatures):
                 "(few_defects=3), let confetti=auto stand in, or use adtr."
             )
         run.say(f"adtr_plus: {real} defective views, {len(items) - real} with confetti.")
-        return DefectPool(items, (), 1.0)
+        return items
 
-    def _loss(self, difference: Tensor, batch: Tensors, valid: Tensor) -> Tensor:
+    def _loss(
+        self, difference: Tensor, valid: Tensor, anomalous: Tensor, defective: Tensor
+    ) -> Tensor:
         o, score = self.options, losses.pseudo_huber(difference)
         if o.labels == "images":
-            return losses.pull_push_images(score, batch.defective, valid, o.alpha, o.top)
-        anomalous = adaptive_max_pool2d(batch.mask, self.grid_)[:, 0]
+            return losses.pull_push_images(score, defective, valid, o.alpha, o.top)
         return losses.pull_push_cells(score, anomalous, valid, o.alpha)
 
 

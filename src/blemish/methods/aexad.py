@@ -28,13 +28,13 @@ from blemish.adaptive_blur import RULES, Rule, heat_and_score
 from blemish.augmentation.cut_paste import PLACEMENTS, Pasting
 from blemish.backbones.base import Backbone, Features
 from blemish.backbones.encoders import REGIMES, EncoderPlan, open_encoder, restore_encoder
-from blemish.backbones.feature_bank import FeatureBank
-from blemish.backbones.feature_cache import cached
 from blemish.backbones.joining import join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.defect_pool import DefectPool, add_noise, make_pool
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError, OptionError
+from blemish.features.feature_bank import FeatureBank
+from blemish.features.feature_cache import cached
 from blemish.methods.base import Method, Output, Run, State
 from blemish.model_file import part
 from blemish.nets.two_branch import (
@@ -344,8 +344,8 @@ class AEXAD(Method):
         o, x = self.options, batch.x
         size = (x.shape[2], x.shape[3])
         if self._frozen:
-            kept = bank.take(batch.places, x.permute(0, 2, 3, 1).cpu().numpy())
-            features = torch.from_numpy(kept).permute(0, 3, 1, 2).to(x.device)
+            kept = bank.take(batch.places, lambda i: x[i].permute(1, 2, 0).cpu().numpy())
+            features = torch.from_numpy(kept).to(x.device).float().permute(0, 3, 1, 2)
         else:
             features = networks["encoder"](x)
         drawn = networks["drawer"](features, size)

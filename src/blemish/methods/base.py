@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from blemish.backbones.opening import images_seen
 from blemish.errors import CapabilityError
 from blemish.graphs import Graph
 from blemish.maps import Post
@@ -53,6 +54,25 @@ class GraphOutput:
     scores: str | None = None
 
 
+@dataclass(frozen=True)
+class Alike:
+    """The patch of a good image that is most like a patch of another one.
+
+    Attributes:
+        at: Row and column in the view, in its pixels, of the patch that was looked at.
+        digest: Of the good image.
+        number: Of the view within the good image.
+        there: Row and column in that view of the patch that is most alike.
+        distance: Between both, as the method measures it.
+    """
+
+    at: tuple[float, float]
+    digest: str
+    number: int
+    there: tuple[float, float]
+    distance: float
+
+
 class Method:
     """Base of all methods: declarations with their defaults, and five things to fill in.
 
@@ -62,6 +82,8 @@ class Method:
         localises: Whether the map says where the defect is.
         exportable: Whether it can be written as an ONNX file.
         makes_defects: Whether it makes defects of its own where there are no marked ones.
+        augments: Whether it learns from changed views (``augmentation=``): it trains on views,
+            or asks for :meth:`Samples.changed_batches`.
         cheap_fits: Whether few images are learned so fast that calibration may fit several times.
         presets: Name to option values; ``"tiny"`` and ``"small"`` need no weights.
         default_size: (height, width) of the working resolution, None = from the images.
@@ -72,6 +94,7 @@ class Method:
     localises: ClassVar[bool] = True
     exportable: ClassVar[bool] = False
     makes_defects: ClassVar[bool] = False
+    augments: ClassVar[bool] = False
     cheap_fits: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     default_size: ClassVar[tuple[int, int] | None] = None
@@ -89,6 +112,12 @@ class Method:
         """Smoothing and pooling of the map."""
         return Post()
 
+    @property
+    def seen_before(self) -> tuple[str, ...]:
+        """Digests of images that a pre-trained part of it has learned from: calibrate elsewhere."""
+        name = getattr(self.options, "backbone", None)
+        return images_seen(name, getattr(self.options, "weights", None)) if name else ()
+
     def start_from(self, other: Method) -> None:
         """Begin with what another fitted method has learned; called before :meth:`learn`.
 
@@ -99,6 +128,16 @@ class Method:
         raise CapabilityError(
             f"{type(self).__name__} starts anew: it cannot go on from another detector. Leave init "
             "out."
+        )
+
+    def pretrain(self, samples: Samples, run: Run) -> None:
+        """Learn what a detector can start from, of images whose labels nobody knows.
+
+        Raises:
+            CapabilityError: There is nothing that could be learned before.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} has no pre-training: fit it. masked_autoencoder has."
         )
 
     def learn(self, samples: Samples, run: Run) -> None:
@@ -121,6 +160,18 @@ class Method:
             keys: Names of the images.
         """
         raise NotImplementedError
+
+    def find_alike(
+        self, x: Pixels, valid: NDArray[np.bool_], inside: NDArray[np.bool_]
+    ) -> Alike | None:
+        """Of the oddest patch in an area, the good patch that is most like it; None = keeps none.
+
+        Args:
+            x: (h, w, 3) float32 RGB in [0, 1], one view.
+            valid: (h, w) bool, False on padding and outside the region of interest.
+            inside: (h, w) bool, the area that is looked at.
+        """
+        return None
 
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
         """Say :meth:`predict_batch` as an ONNX graph; needed where `exportable` is True.

@@ -165,7 +165,8 @@ class _Judge:
             pixels, valid, _ = self.cut(whole.pixels[0], whole.valid[0])[1]
             return Views(record, pixels, valid, None, whole.digest)
 
-        return Samples(samples.data, self.geometry, samples.keep_bytes, views)
+        kept = samples.keep_bytes
+        return Samples(samples.data, self.geometry, keep_bytes=kept, source=views)
 
     def box(self, valid: Mask) -> tuple[slice, slice]:
         """Rows and columns of the region in a view (H, W) whose part is where `valid` is."""

@@ -13,28 +13,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_bank import FeatureBank
-from blemish.backbones.feature_cache import cached
-from blemish.backbones.joining import channel_scale, join_grids
+from blemish.backbones.joining import add_join, channel_scale, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError
+from blemish.features.feature_bank import FeatureBank
+from blemish.features.feature_cache import cached
+from blemish.features.view_feed import View, ViewFeed, good_views
+from blemish.graphs import Graph
 from blemish.maps import Post
-from blemish.methods.base import Method, Output, Run, State
+from blemish.methods.base import GraphOutput, Method, Output, Run, State
 from blemish.model_file import part
 from blemish.nets.feature_transformer import RECONSTRUCTORS, Size, make_reconstructor
+from blemish.network_graph import add_network
 from blemish.options import option, to_json
-from blemish.preprocess import cell_valid
+from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Samples
-from blemish.training import Augment, Learner, Moment, Plan, Tensors, train
+from blemish.training import Learner, Moment, Plan, train
 from blemish.types import Pixels
 
 try:
     import torch
     from torch import Tensor
-    from torch.nn.functional import adaptive_max_pool2d
 except ImportError as error:
     raise MissingExtraError("Reconstructing features", "train") from error
 
@@ -103,6 +106,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class ReconstructsFeatures(Method):
     """A method whose map is the difference between features and what was drawn of them."""
 
+    exportable = True
     default_size = (256, 256)
 
     options: ReconstructionOptions
@@ -132,8 +136,15 @@ class ReconstructsFeatures(Method):
         return FeatureBank(lambda x: self._join(remembering, x), o.cache_mb)
 
     def _train(
-        self, name: str, samples: Samples, bank: FeatureBank, run: Run, augment: Augment | None
+        self,
+        name: str,
+        samples: Samples,
+        bank: FeatureBank,
+        run: Run,
+        defects: Sequence[View] = (),
+        share: float = 0.0,
     ) -> None:
+        """Train on good views and, a share of every batch, on defective ones."""
         o = self.options
         count = sum(p.numel() for p in self.network_.parameters())
         run.say(f"{name}: {count:,} parameters, {self.grid_[0]}×{self.grid_[1]} cells.")
@@ -142,34 +153,39 @@ class ReconstructsFeatures(Method):
                 self.network_.parameters(), lr=o.learning_rate, weight_decay=o.weight_decay
             )
 
-        def step(networks: Mapping[str, Any], batch: Tensors, now: Moment) -> Mapping[str, Tensor]:
-            features, valid = self._features(batch, bank)
-            loss = self._loss(networks[name](features) - features, batch, valid)
+        def step(
+            networks: Mapping[str, Any], batch: tuple[Tensor, ...], now: Moment
+        ) -> Mapping[str, Tensor]:
+            kept, *cells = batch
+            features = self._scaled(kept.float())
+            loss = self._loss(networks[name](features) - features, *(c.float() for c in cells))
             now.update(name, loss)
             return {"loss": loss}
 
         identity = {"method": name, "options": to_json(o)}
         learner = Learner({name: self.network_}, {name: optimiser}, step, identity)
-        plan = Plan(o.epochs, self._views_per_step, o.clip, "drop", decay=o.drop, drop_at=o.drop_at)
-        train(learner, samples, plan, run, augment)
+        own = max(1, round(o.train_batch * (1 - share)))
+        plan = Plan(o.epochs, own, o.clip, "drop", decay=o.drop, drop_at=o.drop_at)
+        feed = ViewFeed(good_views(samples, self.grid_), bank, defects, share)
+        train(learner, samples, plan, run, feed=feed)
 
-    @property
-    def _views_per_step(self) -> int:
-        """Of those that the training goes through; others may be added."""
-        return self.options.train_batch
+    def _loss(
+        self, difference: Tensor, valid: Tensor, anomalous: Tensor, defective: Tensor
+    ) -> Tensor:
+        """Loss of the differences (B, C, h, w) at cells.
 
-    def _loss(self, difference: Tensor, batch: Tensors, valid: Tensor) -> Tensor:
-        """Loss of the differences (B, C, h, w) at valid cells (B, h, w), 0 or 1."""
+        Args:
+            difference: Reconstruction minus features.
+            valid: (B, h, w), 0 or 1.
+            anomalous: (B, h, w), 0 or 1.
+            defective: (B,), 0 or 1.
+        """
         raise NotImplementedError
 
-    def _features(self, batch: Tensors, bank: FeatureBank) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) features and (B, h, w) valid cells of a batch."""
-        x = batch.x
-        kept = bank.take(batch.places, x.permute(0, 2, 3, 1).cpu().numpy())
-        features = (
-            torch.from_numpy((kept - self.mean_) * self.scale_).permute(0, 3, 1, 2).to(x.device)
-        )
-        return features, adaptive_max_pool2d(batch.valid, self.grid_)[:, 0]
+    def _scaled(self, kept: Tensor) -> Tensor:
+        """(B, h, w, C) as the backbone gives them to (B, C, h, w) as the network sees them."""
+        mean, scale = (torch.from_numpy(a).to(kept.device) for a in (self.mean_, self.scale_))
+        return ((kept - mean) * scale).permute(0, 3, 1, 2)
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Length of the difference at every cell."""
@@ -182,8 +198,20 @@ class ReconstructsFeatures(Method):
         """(h, w) of one view. One by one: a batch could round in another order."""
         kept = self._join(self.backbone_, view[None])
         features = torch.from_numpy((kept - self.mean_) * self.scale_).permute(0, 3, 1, 2)
-        difference = self.network_(features) - features
-        return np.asarray(difference[0].square().sum(dim=0).sqrt().numpy(), np.float32)
+        return np.asarray(_Difference(self.network_)(features)[0].numpy(), np.float32)
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: tuple[int, int]) -> GraphOutput:
+        """The same as :meth:`predict_batch`."""
+        grids = [(size[0] // s, size[1] // s) for s in self.backbone_.strides]
+        joined = add_join(graph, self.backbone_.export(graph, x, size), grids, self.grid_)
+        half = graph.add("Cast", _add_within_half(graph, joined), to=TensorProto.FLOAT16)
+        kept = graph.add("Cast", half, to=TensorProto.FLOAT)
+        mean, scale = (graph.floats(v[:, None, None]) for v in (self.mean_, self.scale_))
+        features = graph.add("Mul", graph.add("Sub", kept, mean), scale)
+        shape = (len(self.mean_), *self.grid_)
+        (maps,) = add_network(graph, _Difference(self.network_).eval(), features, shape)
+        inside = add_cell_valid(graph, valid, size, self.grid_)
+        return GraphOutput(graph.add("Where", inside, maps, graph.floats(0)), self.grid_)
 
     def state(self) -> State:
         """Backbone, scale of its channels, and reconstructor."""
@@ -227,3 +255,20 @@ class ReconstructsFeatures(Method):
         )
         self.mean_, deviation = values.mean(axis=0), values.std(axis=0)
         self.scale_ = channel_scale(deviation)
+
+
+class _Difference(torch.nn.Module):
+    """Features (B, C, h, w) to the length of what is not drawn again, (B, h, w)."""
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (self.network(features) - features).square().sum(dim=1).sqrt()
+
+
+def _add_within_half(graph: Graph, values: str) -> str:
+    """What :func:`to_half` does before it rounds."""
+    limit = float(np.finfo(np.float16).max)
+    return graph.add("Clip", values, graph.floats(-limit), graph.floats(limit))

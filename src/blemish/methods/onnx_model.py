@@ -20,6 +20,7 @@ from blemish.errors import CapabilityError, ModelFileError
 from blemish.maps import Post
 from blemish.methods.base import Method, Output, Run, State
 from blemish.options import option
+from blemish.parallel import threads_asked
 from blemish.samples import Samples
 from blemish.types import Pixels
 
@@ -103,7 +104,7 @@ class OnnxModel(Method):
 def _open(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what matters comes as an exception
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or threads_asked()
     # Waiting threads sleep: a spinning one would take its core from whoever needs it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -20,26 +20,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.feature_cache import cached
+from blemish.backbones.base import Backbone, Features
 from blemish.backbones.joining import (
     add_average,
-    add_join,
     average_neighbourhood,
     channel_scale,
     join_grids,
 )
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import BudgetError, DataError
+from blemish.features.feature_cache import cached
 from blemish.graphs import Graph
 from blemish.maps import Post
 from blemish.memory import greedy_coreset, nearest, random_projection
 from blemish.memory_graph import add_nearest, add_weight
-from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
+from blemish.methods.base import Alike, GraphOutput, Method, Output, Run, Size, State
 from blemish.model_file import part
 from blemish.options import option
+from blemish.patch_candidates import Candidates
 from blemish.preprocess import add_cell_valid, cell_valid
-from blemish.samples import Batch, Samples
+from blemish.samples import Samples
+from blemish.team import join_team
 from blemish.types import Pixels
 
 PROJECTED = 128  # dimensions in which the coreset is chosen
@@ -78,6 +79,7 @@ class PatchCore(Method):
 
     Options = PatchCoreOptions
     exportable = True
+    augments = True
     cheap_fits = True
     presets = {  # noqa: RUF012
         "tiny": {"coreset": 0.05, "bank_mb": 0.5},
@@ -111,16 +113,18 @@ class PatchCore(Method):
         if self.scale_ is not None:
             candidates.vectors *= self.scale_.astype(np.float16)
         picked = self._choose(candidates, candidates.wanted, None, run)
-        self.bank_ = candidates.vectors[picked].astype(np.float32)
-        self.origins_ = candidates.origins[picked]
-        self.images_ = candidates.digests
+        vectors, self.origins_, self.places_ = candidates.take(picked)
+        self.bank_ = vectors.astype(np.float32)
+        self.images_ = candidates.images
         self._prepare()
+        candidates.team.leave_to_the_first()
 
     def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
         """Forget the patches of removed images, then cover the new images with further patches."""
         gone = {i for i, digest in enumerate(self.images_) if digest in set(removed)}
         keep = ~np.isin(self.origins_, list(gone))
         self.bank_, self.origins_ = self.bank_[keep], self.origins_[keep]
+        self.places_ = None if self.places_ is None else self.places_[keep]
         if len(samples):
             candidates = self._collect(samples, run)
             if self.scale_ is not None:
@@ -128,18 +132,20 @@ class PatchCore(Method):
             room = self._largest_bank(self.bank_.shape[1]) - len(self.bank_)
             wanted = min(candidates.wanted, max(room, 0))
             picked = self._choose(candidates, wanted, self.bank_, run)
-            self.bank_ = np.concatenate([self.bank_, candidates.vectors[picked]], dtype=np.float32)
-            self.origins_ = np.append(self.origins_, candidates.origins[picked] + len(self.images_))
-            self.images_ = [*self.images_, *candidates.digests]
+            vectors, origins, places = candidates.take(picked)
+            self.bank_ = np.concatenate([self.bank_, vectors], dtype=np.float32)
+            self.origins_ = np.append(self.origins_, origins + len(self.images_))
+            self.images_ = [*self.images_, *candidates.images]
+            if self.places_ is not None:
+                self.places_ = np.concatenate([self.places_, places])
+            candidates.team.leave_to_the_first()
         if not len(self.bank_):
             raise DataError("No patch would be left in the bank: keep some of the images.")
         self._prepare()
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Distance of every patch to the nearest patch of the bank."""
-        features = self._embed(x)
-        if self.scale_ is not None:
-            features *= self.scale_
+        features = self._as_in_bank(x)
         maps = np.zeros(features.shape[:3], np.float32)
         scores = np.zeros(len(x)) if self.options.score == "patch" else None
         for i, vectors in enumerate(features):
@@ -147,7 +153,7 @@ class PatchCore(Method):
             if not cells.any():
                 continue
             patches = vectors[cells]
-            distances, index = nearest(patches, self.bank_, self._squares)
+            distances, index = nearest(patches, self._centred, self._squares)
             maps[i][cells] = distances
             if scores is not None:
                 worst = int(distances.argmax())
@@ -155,29 +161,58 @@ class PatchCore(Method):
                 scores[i] = score * self._weight(patches[worst], score, index[worst])
         return Output(maps, scores)
 
+    def find_alike(
+        self, x: Pixels, valid: NDArray[np.bool_], inside: NDArray[np.bool_]
+    ) -> Alike | None:
+        """The neighbour in the bank of the patch that is farthest from the bank."""
+        if self.places_ is None:
+            return None
+        features = self._as_in_bank(x[None])[0]
+        grid = features.shape[:2]
+        cells = cell_valid(valid, grid) & cell_valid(inside, grid)
+        if not cells.any():
+            return None
+        distances, index = nearest(features[cells], self._centred, self._squares)
+        worst = int(distances.argmax())
+        found = int(index[worst])
+        number, row, column = (int(value) for value in self.places_[found])
+        step = inside.shape[0] / grid[0], inside.shape[1] / grid[1]
+        own = np.argwhere(cells)[worst]
+        return Alike(
+            at=((own[0] + 0.5) * step[0], (own[1] + 0.5) * step[1]),
+            digest=self.images_[self.origins_[found]],
+            number=number,
+            there=((row + 0.5) * step[0], (column + 0.5) * step[1]),
+            distance=float(distances[worst]),
+        )
+
     def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
         """The same as :meth:`predict_batch`, channels first until the grids are joined."""
         side = self.options.neighbourhood
         maps = self._backbone.export(graph, x, size)
         grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
         maps = [add_average(graph, m, side) for m in maps]
-        joined = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+        channels, bank = self._backbone.channels, self._centred
         if self.scale_ is not None:
-            joined = graph.add("Mul", joined, graph.floats(self.scale_))
+            maps = _by_channel(graph, "Mul", maps, self.scale_, channels)
+        maps = _by_channel(graph, "Sub", maps, self._centre, channels)
+        shapes = [(count, *grid) for count, grid in zip(channels, grids, strict=True)]
+        found = add_nearest(graph, maps, shapes, bank, self._squares)
         cells = grids[0][0] * grids[0][1]
-        found = add_nearest(graph, joined, self.bank_, self._squares, cells)
         valid_cells = graph.reshape(add_cell_valid(graph, valid, size, grids[0]), -1, cells)
         distances = graph.add("Where", valid_cells, found.distances, graph.floats(0))
         score = None
         if self.options.score == "patch":
-            count = min(self.options.neighbours, len(self.bank_))
-            score = add_weight(graph, distances, found, self.bank_, self._squares, count)
+            count = min(self.options.neighbours, len(bank))
+            score = add_weight(graph, distances, found, bank, self._squares, count)
         return GraphOutput(graph.reshape(distances, -1, *grids[0]), grids[0], score)
 
     def state(self) -> State:
         """The bank, where each patch came from, and the backbone."""
         header, weights = self._backbone.state()
         arrays: dict[str, NDArray[np.generic]] = {"bank": self.bank_, "origins": self.origins_}
+        if self.places_ is not None:
+            arrays["places"] = self.places_
         if self.scale_ is not None:
             arrays["scale"] = self.scale_
         arrays |= {f"backbone.{name}": array for name, array in weights.items()}
@@ -189,11 +224,25 @@ class PatchCore(Method):
         self.bank_ = np.asarray(arrays["bank"], np.float32)
         self.origins_ = np.asarray(arrays["origins"], np.int64)
         self.scale_ = np.asarray(arrays["scale"], np.float32) if "scale" in arrays else None
+        # Files of the first release do not tell where in its image a patch was.
+        self.places_ = np.asarray(arrays["places"], np.int32) if "places" in arrays else None
         self.images_ = list(header["images"])
         self._prepare()
 
     def _prepare(self) -> None:
-        self._squares = np.einsum("ij,ij->i", self.bank_, self.bank_)
+        # Around their mean vectors are short. Far from the origin, where a channel hardly varies,
+        # the products of the search would be too large to tell near ones apart.
+        self._centre = self.bank_.mean(axis=0)
+        self._centred = self.bank_ - self._centre
+        self._squares = np.einsum("ij,ij->i", self._centred, self._centred)
+
+    def _as_in_bank(self, x: Pixels) -> Features:
+        """(B, H, W, 3) to (B, h, w, C): scaled and centred like the bank that is searched."""
+        features = self._embed(x)
+        if self.scale_ is not None:
+            features *= self.scale_
+        features -= self._centre
+        return features
 
     def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
@@ -208,32 +257,45 @@ class PatchCore(Method):
     def _largest_bank(self, channels: int) -> int:
         return int(self.options.bank_mb * 1e6 // (4 * channels))
 
-    def _collect(self, samples: Samples, run: Run) -> _Candidates:
-        """Compute the features of all images; keep as many patches as the memory allows."""
-        candidates: _Candidates | None = None
-        generator = np.random.default_rng(run.seed)
+    def _collect(self, samples: Samples, run: Run) -> Candidates:
+        """Compute the features of all images; keep as many patches as the memory allows.
+
+        Several processes take a run of the images each, and keep the features of these alone.
+        """
+        team = join_team(run)
+        first, end = (len(samples) * rank // team.size for rank in (team.rank, team.rank + 1))
+        if team.size > 1:
+            samples = samples.part(record.key for record in samples.data.records[first:end])
+        candidates: Candidates | None = None
+        generator = np.random.default_rng(run.seed + team.rank)
         backbone = cached(self._backbone, samples, run)
-        done = 0
+        done, shown = 0, len(samples) * samples.views_per_image * samples.passes
         started = time.perf_counter()
-        for batch in samples.batches(BATCH, keep=False):
+        changing = np.random.default_rng([run.seed, 1])
+        for batch in samples.changed_batches(BATCH, changing, keep=False):
             features = self._embed(batch.x, backbone)
             if candidates is None:
                 seconds = time.perf_counter() - started
-                candidates = self._plan(features, batch, len(samples), seconds, run)
+                candidates = self._plan(features, shown, seconds / len(batch.keys), run)
+                candidates.team = team
             candidates.add(features, batch, generator)
             done += len(batch.keys)
-            run.progress("features", min(done, len(samples)), len(samples))
+            run.progress("features", min(done, shown), shown)
         if candidates is None or not candidates.filled:
             raise DataError("No training image has a valid patch: check the region of interest.")
-        candidates.trim(self._wanted(candidates.seen))
+        candidates.trim(self._wanted(sum(team.gather(candidates.seen))))
         return candidates
 
-    def _plan(
-        self, features: Features, batch: Batch, images: int, seconds: float, run: Run
-    ) -> _Candidates:
-        """Predict memory and time from the first batch, before anything large is made."""
+    def _plan(self, features: Features, views: int, seconds: float, run: Run) -> Candidates:
+        """Predict memory and time from the first batch, before anything large is made.
+
+        Args:
+            features: Of the first batch.
+            views: Views in all.
+            seconds: Time per view.
+            run: Is told.
+        """
         channels = features.shape[3]
-        views = -(-images * len(batch.keys) // len(set(batch.keys)))
         patches = views * features.shape[1] * features.shape[2]
         each = 2 * channels + 4 * min(channels, PROJECTED)
         room = int(self.options.memory_mb * 1e6 // each)
@@ -247,23 +309,21 @@ class PatchCore(Method):
         run.say(
             f"PatchCore: {patches:,} patches with {channels} channels; {kept:,} candidates "
             f"({kept * each / 1e6:.0f} MB), bank {bank:,} ({bank * channels * 4 / 1e6:.1f} MB); "
-            f"about {seconds * images / len(batch.keys):.0f} s for features and "
+            f"about {seconds * views:.0f} s for features and "
             f"{2e-11 * kept * bank * min(channels, PROJECTED):.0f} s for the coreset."
         )
-        return _Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
+        return Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
 
-    def _measure_scale(self, candidates: _Candidates) -> NDArray[np.float32] | None:
+    def _measure_scale(self, candidates: Candidates) -> NDArray[np.float32] | None:
         wanted = self.options.standardise
         if wanted is None:
             wanted = self.options.backbone == "filter_bank"
         if not wanted:
             return None
-        step = max(1, len(candidates.vectors) // 100_000)
-        deviation = candidates.vectors[::step].astype(np.float32).std(axis=0)
-        return channel_scale(deviation)
+        return channel_scale(candidates.some(100_000).std(axis=0))
 
     def _choose(
-        self, candidates: _Candidates, count: int, start: NDArray[np.float32] | None, run: Run
+        self, candidates: Candidates, count: int, start: NDArray[np.float32] | None, run: Run
     ) -> NDArray[np.int64]:
         projection = random_projection(candidates.vectors.shape[1], PROJECTED, run.seed)
         points = np.empty((len(candidates.vectors), projection.shape[1]), np.float32)
@@ -275,6 +335,7 @@ class PatchCore(Method):
             count,
             start=None if start is None else start @ projection,
             progress=lambda done, total: run.progress("coreset", done, total),
+            team=candidates.team,
         )
 
     def _weight(self, patch: NDArray[np.float32], score: float, index: int) -> float:
@@ -282,49 +343,21 @@ class PatchCore(Method):
         count = min(self.options.neighbours, len(self.bank_))
         if count < 2:
             return 1.0
-        centre = self.bank_[index]
-        near = self._squares - 2 * (self.bank_ @ centre)
-        support = self.bank_[np.argpartition(near, count - 1)[:count]]
+        near = self._squares - 2 * (self._centred @ self._centred[index])
+        support = self._centred[np.argpartition(near, count - 1)[:count]]
         distances = np.linalg.norm(support - patch, axis=1).astype(np.float64)
         # The nearest vector is part of its own neighbourhood, in [1] too.
         # Beyond 700 the exponential overflows, and the weight has long been 1.
         return float(1 - 1 / np.exp(np.minimum(distances - score, 700)).sum())
 
 
-@dataclass
-class _Candidates:
-    """Patches that may enter the bank.
-
-    Attributes:
-        vectors: (n, C) float16; half precision halves the largest array of all.
-        share: Share of the patches of each image that is kept.
-        largest: Largest number of vectors that the bank may have.
-    """
-
-    vectors: NDArray[np.float16]
-    share: float
-    largest: int
-
-    def __post_init__(self) -> None:
-        self.origins = np.empty(len(self.vectors), np.int64)
-        self.digests: list[str] = []
-        self.filled = self.seen = self.wanted = 0
-
-    def add(self, features: Features, batch: Batch, generator: np.random.Generator) -> None:
-        for vectors, valid, digest in zip(features, batch.valid, batch.digests, strict=True):
-            if not self.digests or self.digests[-1] != digest:
-                self.digests.append(digest)
-            patches = vectors[cell_valid(valid, vectors.shape[:2])]
-            self.seen += len(patches)
-            if self.share < 1:
-                chosen = generator.permutation(len(patches))[: int(self.share * len(patches))]
-                patches = patches[np.sort(chosen)]
-            patches = patches[: len(self.vectors) - self.filled]
-            rows = slice(self.filled, self.filled + len(patches))
-            self.vectors[rows] = to_half(patches)
-            self.origins[rows] = len(self.digests) - 1
-            self.filled += len(patches)
-
-    def trim(self, wanted: int) -> None:
-        self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
-        self.wanted = min(wanted, self.largest, self.filled)
+def _by_channel(
+    graph: Graph,
+    kind: str,
+    maps: Sequence[str],
+    values: NDArray[np.float32],
+    channels: Sequence[int],
+) -> list[str]:
+    """Add an operation of every map (B, C, h, w) and its own C of the values of all channels."""
+    parts = np.split(values[:, None, None], np.cumsum(channels)[:-1])
+    return [graph.add(kind, m, graph.floats(own)) for m, own in zip(maps, parts, strict=True)]

@@ -42,12 +42,39 @@ def compare_image_auroc(
     Raises:
         MetricError: Different lengths, scores that are not finite, or only one kind of image.
     """
-    truth = np.asarray(defective, bool)
-    if truth.all() or not truth.any():
-        raise MetricError("AUROC needs good and defective images; the test set has one kind only.")
-    names = [group or f"\0{n}" for n, group in enumerate(groups or [""] * truth.size)]
+    truth, names = _both_kinds("AUROC", defective, groups)
     rankings = Ranking.of(first, truth), Ranking.of(second, truth)
     return paired_bootstrap(rankings[0].auroc, rankings[1].auroc, names, truth, seed, replicates)
+
+
+def compare_decisions(
+    first: ArrayLike,
+    second: ArrayLike,
+    defective: ArrayLike,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Difference:
+    """Difference of the balanced accuracy of two methods, each at its own threshold.
+
+    It is 1 - (false-alarm rate + miss rate) / 2: where light has changed a threshold may be wrong
+    though the ranking is as good as before, which AUROC does not see.
+
+    Args:
+        first: (n,) bool, the decisions of the first method.
+        second: (n,) bool, those of the second method on the same images in the same order.
+        defective: (n,) bool, the truth; both kinds must be there.
+        groups: As for :func:`compare_image_auroc`.
+        seed: Seed of the bootstrap.
+        replicates: Bootstrap samples.
+
+    Raises:
+        MetricError: Only one kind of image.
+    """
+    truth, names = _both_kinds("Balanced accuracy", defective, groups)
+    right = [np.asarray(flagged, bool) == truth for flagged in (first, second)]
+    statistics = [partial(_balanced, own, truth) for own in right]
+    return paired_bootstrap(*statistics, names, truth, seed, replicates)
 
 
 def compare_aupro(
@@ -104,6 +131,24 @@ def compare_per_image(
         partial(_mean, a), partial(_mean, b), groups, np.zeros(a.size), seed
     )
     return difference, share_won(a, b)
+
+
+def _both_kinds(
+    what: str, defective: ArrayLike, groups: Sequence[str] | None
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """The truth as an array, and a name for the group of each image."""
+    truth = np.asarray(defective, bool)
+    if truth.all() or not truth.any():
+        raise MetricError(f"{what} needs good and defective images; these are of one kind only.")
+    names = [group or f"\0{n}" for n, group in enumerate(groups or [""] * truth.size)]
+    return truth, names
+
+
+def _balanced(
+    right: NDArray[np.bool_], truth: NDArray[np.bool_], weights: NDArray[np.int32]
+) -> float:
+    kinds = [float(right[k] @ weights[k] / weights[k].sum()) for k in (truth, ~truth)]
+    return sum(kinds) / 2
 
 
 def _mean(values: NDArray[np.float64], weights: NDArray[np.int32]) -> float:

@@ -27,19 +27,18 @@ SMALLEST_SPREAD = 0.01
 LOG_VARIANCE = (-8.0, 4.0)  # between these a unit is certain enough, or says nothing
 
 
-class ConvVAE(nn.Module):
-    """Encoder and decoder, mirrored.
+class ConvEncoder(nn.Module):
+    """Images to the means and log variances of codes.
 
-    The encoder has, per stage, two 3×3 convolutions with ELU, and halves the size between stages.
-    Two dense layers lead to the means and log variances of the latent units. The decoder goes back
-    with transposed convolutions and ends in a sigmoid.
+    Per stage two 3×3 convolutions with ELU, with a halving of the size between stages, then two
+    dense layers.
 
     Args:
-        size: (height, width) of the images, a multiple of :attr:`multiple`.
+        size: (height, width) of the images, a multiple of :meth:`ConvVAE.multiple`.
         channels: Channels of each stage; there is one halving less than stages.
-        hidden: Units of the dense layer on each side.
+        hidden: Units of the dense layer.
         latent: Units of the code.
-        centred: Whether it reads and draws differences to a mean image (:meth:`centre_on`).
+        centred: Whether it reads differences to a mean image.
     """
 
     def __init__(
@@ -55,35 +54,15 @@ class ConvVAE(nn.Module):
         if centred:
             self.register_buffer("centre", torch.full((3, *size), 0.5))
             self.register_buffer("spread", torch.ones(()))
-        scale = self.multiple(channels)
-        self.grid = (channels[-1], size[0] // scale, size[1] // scale)
-        flat = self.grid[0] * self.grid[1] * self.grid[2]
-        self.latent = latent
-        self.encoder = nn.Sequential(
+        self.layers = nn.Sequential(
             *_encoder_stages(channels),
             nn.Flatten(),
-            nn.Linear(flat, hidden),
+            nn.Linear(_flat(_grid(size, channels)), hidden),
             nn.ELU(),
             nn.Linear(hidden, 2 * latent),
         )
-        self.code = nn.Sequential(
-            nn.Linear(latent, hidden), nn.ELU(), nn.Linear(hidden, flat), nn.ELU()
-        )
-        self.decoder = nn.Sequential(*_decoder_stages(channels))
-        self.apply(_start)
-        self.to(memory_format=torch.channels_last)
 
-    @staticmethod
-    def multiple(channels: Sequence[int]) -> int:
-        """What both sides of an image must be a multiple of."""
-        return 1 << (len(channels) - 1)
-
-    def centre_on(self, centre: Tensor, spread: float) -> None:
-        """Set the mean image (3, H, W) in [0, 1] and the usual deviation from it, > 0."""
-        self.centre = centre.clamp(*DRAWABLE)
-        self.spread = torch.tensor(max(spread, SMALLEST_SPREAD))
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Describe images by codes.
 
         Args:
@@ -94,17 +73,83 @@ class ConvVAE(nn.Module):
         """
         if self.centred:
             x = (x - self.centre) / self.spread
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        low, high = LOG_VARIANCE
-        # Soft at both ends: a hard clamp would have no gradient to come back with.
-        log_variance = high - functional.softplus(high - log_variance)
-        return mean, low + functional.softplus(log_variance - low)
+        mean, log_variance = self.layers(x).chunk(2, dim=1)
+        return mean, within(log_variance, *LOG_VARIANCE)
 
-    def decode(self, z: Tensor) -> Tensor:
+
+class ConvGenerator(nn.Module):
+    """Codes to images: the encoder mirrored, with transposed convolutions and a sigmoid at the end.
+
+    Args:
+        size: (height, width) of the images.
+        channels: Channels of each stage of the encoder.
+        hidden: Units of the dense layer.
+        latent: Units of the code.
+        centred: Whether it draws differences to a mean image.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: Sequence[int],
+        hidden: int,
+        latent: int,
+        centred: bool = False,
+    ):
+        super().__init__()
+        self.centred = centred
+        if centred:
+            self.register_buffer("centre", torch.full((3, *size), 0.5))
+        self.grid = _grid(size, channels)
+        flat = _flat(self.grid)
+        self.code = nn.Sequential(
+            nn.Linear(latent, hidden), nn.ELU(), nn.Linear(hidden, flat), nn.ELU()
+        )
+        self.layers = nn.Sequential(*_decoder_stages(channels))
+
+    def forward(self, z: Tensor) -> Tensor:
         """Draw the images (B, 3, H, W) in (0, 1) of codes (B, latent)."""
         grid = self.code(z).unflatten(1, self.grid)  # (B, C, h, w)
-        drawn = self.decoder(grid.contiguous(memory_format=torch.channels_last))
+        drawn = self.layers(grid.contiguous(memory_format=torch.channels_last))
         return torch.sigmoid(drawn + torch.logit(self.centre) if self.centred else drawn)
+
+
+class ConvVAE(nn.Module):
+    """Encoder and generator.
+
+    Args:
+        size: (height, width) of the images, a multiple of :meth:`multiple`.
+        channels: Channels of each stage; there is one halving less than stages.
+        hidden: Units of the dense layer on each side.
+        latent: Units of the code.
+        centred: Whether it reads and draws differences to a mean image (:meth:`centre_on`).
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: Sequence[int],
+        hidden: int,
+        latent: int,
+        centred: bool = False,
+    ):
+        super().__init__()
+        self.latent = latent
+        self.encoder = ConvEncoder(size, channels, hidden, latent, centred)
+        self.generator = ConvGenerator(size, channels, hidden, latent, centred)
+        self.apply(_start)
+        self.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def multiple(channels: Sequence[int]) -> int:
+        """What both sides of an image must be a multiple of."""
+        return 1 << (len(channels) - 1)
+
+    def centre_on(self, centre: Tensor, spread: float) -> None:
+        """Set the mean image (3, H, W) in [0, 1] and the usual deviation from it, > 0."""
+        centre = centre.clamp(*DRAWABLE)
+        self.encoder.centre, self.generator.centre = centre, centre.clone()
+        self.encoder.spread = torch.tensor(max(spread, SMALLEST_SPREAD))
 
     def forward(self, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Encode, draw a code, decode.
@@ -116,9 +161,25 @@ class ConvVAE(nn.Module):
         Returns:
             Reconstruction (B, 3, H, W), means and log variances (B, latent).
         """
-        mean, log_variance = self.encode(x)
+        mean, log_variance = self.encoder(x)
         z = mean if noise is None else mean + (0.5 * log_variance).exp() * noise
-        return self.decode(z), mean, log_variance
+        return self.generator(z), mean, log_variance
+
+
+def within(values: Tensor, low: float, high: float) -> Tensor:
+    """Keep values between two limits, softly: a hard clamp has no gradient to come back with."""
+    values = high - functional.softplus(high - values)
+    return low + functional.softplus(values - low)
+
+
+def _grid(size: tuple[int, int], channels: Sequence[int]) -> tuple[int, int, int]:
+    """Channels, height and width of the narrowest map."""
+    scale = ConvVAE.multiple(channels)
+    return channels[-1], size[0] // scale, size[1] // scale
+
+
+def _flat(grid: tuple[int, int, int]) -> int:
+    return grid[0] * grid[1] * grid[2]
 
 
 def _start(module: nn.Module) -> None:

@@ -49,20 +49,23 @@ class Blobs:
             blemish.write_atomically(path, content)
         return sha
 
-    def record(self, session: Session, content: bytes, media_type: str) -> str:
+    def record(
+        self, session: Session, content: bytes, media_type: str, digest: str | None = None
+    ) -> str:
         """Name a file in the database; files that are not named are swept away.
 
         Args:
             session: Writes.
             content: Of the file, which :meth:`keep` has written before the session began.
             media_type: Such as ``image/png``.
+            digest: Of an image's pixels, by which a version remembers what it learned from.
 
         Returns:
             The SHA-256.
         """
         sha = hashlib.sha256(content).hexdigest()
         values = {"sha": sha, "media_type": media_type, "size": len(content), "created": now()}
-        insert_once(session, Blob, **values)
+        insert_once(session, Blob, **values, digest=digest)
         # After the row: whoever deletes old files holds a lock on the rows while doing so.
         return self.keep(content)
 

@@ -39,6 +39,11 @@ class Decoded:
     pixels: NDArray[np.uint8]
     media_type: str
 
+    @property
+    def digest(self) -> str:
+        """Of the pixels, as a detector remembers what it learned from."""
+        return blemish.image_digest(self.pixels)
+
 
 class Decoders:
     """A few decoding processes, started when first needed and again when one dies.

@@ -10,12 +10,16 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 import blemish
 from blemish.station.context import Context, find_part
-from blemish.station.tables import Inspection, Part
+from blemish.station.decoding import Decoded
+from blemish.station.tables import Blob, Inspection, Part
 
+GAP = 6  # pixels between two pictures
 PREVIEWED = 200  # newest inspections that a threshold is tried on
 
 
@@ -84,22 +88,55 @@ class Inspector:
         row = _row(found, part, name, source, decoded.pixels.shape)
         row.seconds = time.perf_counter() - started
         row.audited = is_audited(row.id, self.context.settings.audit_share)
-        self._keep(row, content, decoded.media_type, found)
+        self._keep(row, content, decoded, found)
         return row
 
     def _keep(
-        self, row: Inspection, content: bytes, media_type: str, found: blemish.Prediction
+        self, row: Inspection, content: bytes, decoded: Decoded, found: blemish.Prediction
     ) -> None:
         blobs = self.context.blobs
         heat = blemish.heat_layer(found)
         mask = blemish.to_png_bytes(found.mask) if found.mask.any() else None
         for each in filter(None, (content, heat, mask)):
             blobs.keep(each)  # flushed to disk here, so that the lock below is held shortly
+        digest = decoded.digest
         with self.context.database.write() as session:
-            row.sha = blobs.record(session, content, media_type)
+            row.sha = blobs.record(session, content, decoded.media_type, digest)
             row.heat = blobs.record(session, heat, "image/png")
             row.mask = None if mask is None else blobs.record(session, mask, "image/png")
             session.add(row)
+
+    def likeness(self, row: Inspection) -> bytes | None:
+        """The main region of an inspection beside the good place that is most like it.
+
+        Returns:
+            PNG of both side by side; None where nothing was flagged, the method keeps no good
+            patches, or one of the images is gone.
+        """
+        if not row.regions or not self.context.blobs.path(row.sha).exists():
+            return None
+        with self.context.database.read() as session:
+            part = session.get_one(Part, row.part_id)
+        if row.version_id == part.champion:
+            detector = self.detector(part)
+        else:
+            detector = blemish.Detector.load(self.context.model_path(row.version_id))
+        image, box = self._read(row.sha), row.regions[0]["box"]
+        found = blemish.find_likeness(detector, image, box, self._by_digest)
+        if found is None:
+            return None
+        gap = np.full((len(found.own), GAP, 3), 255, np.uint8)
+        height = min(len(found.own), len(found.good))
+        both = [each[:height] for each in (found.own, gap, found.good)]
+        return blemish.to_png_bytes(np.concatenate(both, axis=1))
+
+    def _by_digest(self, digest: str) -> NDArray[np.uint8] | None:
+        with self.context.database.read() as session:
+            sha = session.scalar(select(Blob.sha).where(Blob.digest == digest).limit(1))
+        return None if sha is None else self._read(sha)
+
+    def _read(self, sha: str) -> NDArray[np.uint8]:
+        return self.context.decoders.image(self.context.blobs.read(sha)).pixels
 
 
 def is_audited(inspection_id: str, share: float) -> bool:

@@ -3,12 +3,14 @@
 Of the reviewed parts only audited ones, a uniform random draw, stand for production: queue picks
 were picked for their looks. So only audited good ones calibrate, and half of all audited ones, good
 and defective, by the hash of their image, are kept for the duel: never learned from, never
-calibrated on.
+calibrated on. As soon as the other half can keep the promised rate it alone calibrates: the first
+images show the line as it was then.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +22,9 @@ from blemish.station.blobs import Blobs
 from blemish.station.tables import Inspection, Part, PartImage, Review
 
 SHOWN = ("image_auroc", "false_alarm_rate", "miss_rate", "pixel_f1")
+USUAL_SHARE = 0.2  # of the good parts calibrates
+JUDGED_BY = ("Image AUROC", "Balanced accuracy")
+FEWEST_OF_A_KIND = 5  # that all of five turn out better by luck happens once in 32 times
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,12 @@ class Material:
     Attributes:
         data: Training images and, as ``test``, those kept for the duel.
         counts: Kind of image to how many there are, for people.
+        calibration: Options of the detector where audited good parts alone calibrate; else none.
     """
 
     data: blemish.DataSet
     counts: dict[str, int]
+    calibration: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,17 +67,25 @@ def gather(session: Session, blobs: Blobs, part: Part, masks: bool) -> Material:
         part: The part.
         masks: Whether the method learns from painted defects.
     """
-    first = list(session.scalars(select(PartImage).where(PartImage.part_id == part.id)))
-    records = [_record(blobs, f"first/{image.sha}", image.sha) for image in first]
-    counts = {"first": len(records), "good": 0, "calibrating": 0, "painted": 0, "kept": 0}
-    known = {image.sha for image in first}
+    first = list(session.scalars(select(PartImage.sha).where(PartImage.part_id == part.id)))
+    counts = {"first": len(first), "good": 0, "calibrating": 0, "painted": 0, "kept": 0}
+    records, known = [], set(first)
     for review in reviewed(session, part):
         record = None if review.sha in known else _reviewed_record(blobs, review, masks)
         if record is not None:
             records.append(record)
             for name in _kinds(record):
                 counts[name] += 1
-    return Material(blemish.DataSet(part.name, tuple(records)), counts)
+    needed = math.ceil(1 / part.false_alarms) - 1
+    alone = counts["calibrating"] >= needed
+    old = [replace(_record(blobs, f"first/{sha}", sha), calibrates=not alone) for sha in first]
+    data = blemish.DataSet(part.name, (*old, *records))
+    if not alone:
+        return Material(data, counts, {})
+    share = needed / len(data.select("train", defective=False))
+    # One fit: several would learn from all audited parts as well.
+    how = {"calibration": "split", "calibration_share": min(max(USUAL_SHARE, share), 0.9)}
+    return Material(data, counts, how)
 
 
 def reviewed(session: Session, part: Part) -> list[Reviewed]:
@@ -117,14 +132,6 @@ def _kinds(record: blemish.Record) -> list[str]:
     return ["good", "calibrating"] if record.calibrates else ["good"]
 
 
-def make_detector(part: Part, blobs: Blobs) -> blemish.Detector:
-    """A detector of the part's method and options that has not learned yet."""
-    roi = {} if part.roi is None else {"roi": str(blobs.path(part.roi))}
-    detector = blemish.Detector(part.method, part.preset, **{**part.options, **roi})
-    detector.set_false_alarms(part.false_alarms)
-    return detector
-
-
 def duel(
     champion: blemish.Detector,
     challenger: blemish.Detector,
@@ -133,21 +140,28 @@ def duel(
 ) -> dict[str, Any]:
     """Measure both on images that neither has seen, pair by pair.
 
+    Better is what is measurably so on enough parts: an interval above zero, of the ranking or of
+    the decisions, and none below.
+
     Returns:
         Plain JSON values: ``images``, ``defective``, ``figures`` (name to both values),
-        ``difference`` of the image AUROC with its 95 % interval, ``better``, ``reason``.
+        ``differences`` (label to challenger minus champion with its 95 % interval), ``better``, and
+        ``reason`` where it cannot be told.
     """
     seen = champion.seen | challenger.seen
     test = data.select("test")
     fair = tuple(r for r in test if test.hashes[r.key] not in seen)
     defective = sum(r.defective for r in fair)
+    good = len(fair) - defective
     found: dict[str, Any] = {"images": len(fair), "defective": defective, "better": False}
-    if not defective or defective == len(fair):
-        kind = "defective" if not defective else "good"
-        return found | {
-            "reason": f"Among the {len(fair)} audited parts kept for this comparison none is "
-            f"{kind}: review more of the audit before promoting."
-        }
+    if min(good, defective) < FEWEST_OF_A_KIND:
+        found["reason"] = (
+            f"Of the audited parts kept for this comparison {good} are good and {defective} "
+            f"defective; below {FEWEST_OF_A_KIND} of a kind luck cannot be told from progress: "
+            "review more of the audit."
+        )
+    if not good or not defective:
+        return found
     comparison = blemish.compare(
         challenger, champion, replace(test, records=fair), progress=progress, examples=0
     )
@@ -157,7 +171,12 @@ def duel(
         for name in SHOWN
         if name in new and name in old
     }
-    difference = comparison.differences["Image AUROC"]
-    found["difference"] = {key: float(value) for key, value in difference._asdict().items()}
-    found["better"] = difference.low > 0
+    differences = [comparison.differences[label] for label in JUDGED_BY]
+    found["differences"] = {
+        label: {key: float(value) for key, value in each._asdict().items()}
+        for label, each in zip(JUDGED_BY, differences, strict=True)
+    }
+    measurable = any(each.low > 0 for each in differences)
+    worse = any(each.high < 0 for each in differences)
+    found["better"] = measurable and not worse and "reason" not in found
     return found

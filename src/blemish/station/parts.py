@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 import blemish
 from blemish.station.context import Context, find_part
 from blemish.station.database import insert_once
+from blemish.station.recipes import challenger_recipe
 from blemish.station.tables import Job, Part, PartImage, now
 
 FEWEST_IMAGES = 4
@@ -93,7 +94,7 @@ def add_image(context: Context, key: str, name: str, content: bytes, added: Adde
     height, width = decoded.pixels.shape[:2]
     with context.database.write() as session:
         part = find_part(session, key)
-        sha = context.blobs.record(session, content, decoded.media_type)
+        sha = context.blobs.record(session, content, decoded.media_type, decoded.digest)
         values = {"part_id": part.id, "sha": sha, "name": name[:300], "created": now()}
         if insert_once(session, PartImage, **values, width=width, height=height):
             added.new += 1
@@ -153,18 +154,26 @@ def set_roi(context: Context, key: str, content: bytes | None) -> None:
         find_part(session, key).roi = sha
 
 
-def ask_for_job(session: Session, key: str, kind: str) -> Job:
+def ask_for_job(session: Session, key: str, kind: str, method: str | None = None) -> Job:
     """Put a training into the queue, or give back the one that waits already.
+
+    Args:
+        session: Writes.
+        key: Of the part.
+        kind: ``train`` or ``relearn``.
+        method: Of the challenger; None = the part's own.
 
     Raises:
         DataError: The part has too few images, or nothing to compare with.
+        OptionError: There is no such method, or it cannot work with the part's options.
     """
     part = find_part(session, key)
-    waiting = session.scalar(
+    recipe = challenger_recipe(part, method).to_json()
+    waiting = session.scalars(
         select(Job).where(Job.part_id == part.id, Job.kind == kind, Job.state.in_(WORKING))
     )
-    if waiting is not None:
-        return waiting
+    if same := [job for job in waiting if job.recipe == recipe]:
+        return same[0]
     count = count_images(session, part)
     if count < FEWEST_IMAGES:
         raise blemish.DataError(
@@ -173,7 +182,7 @@ def ask_for_job(session: Session, key: str, kind: str) -> Job:
         )
     if kind == "relearn" and part.champion is None:
         raise blemish.DataError(f"{part.name} was not trained yet: train it first.")
-    job = Job(part_id=part.id, kind=kind)
+    job = Job(part_id=part.id, kind=kind, recipe=recipe)
     session.add(job)
     session.flush()
     return job

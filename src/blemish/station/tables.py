@@ -58,6 +58,7 @@ class Blob(Base):
     sha: Mapped[str] = mapped_column(SHA, primary_key=True)
     media_type: Mapped[str] = mapped_column(String(40))
     size: Mapped[int]  # bytes
+    digest: Mapped[str | None] = mapped_column(String(32), index=True)  # of an image's pixels
     created: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -101,6 +102,7 @@ class Version(Base):
     number: Mapped[int]
     created: Mapped[datetime] = mapped_column(default=now)
     job_id: Mapped[int | None]
+    recipe: Mapped[dict[str, Any] | None]  # None = what the part was created with
     figures: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what it learned from, duel
 
 
@@ -169,6 +171,7 @@ class Job(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     part_id: Mapped[int] = mapped_column(ForeignKey("parts.id"), index=True)
     kind: Mapped[str] = mapped_column(String(20))  # train | relearn
+    recipe: Mapped[dict[str, Any] | None]  # None = what the part was created with
     state: Mapped[str] = mapped_column(String(20), default="queued", index=True)
     stage: Mapped[str] = mapped_column(String(60), default="")
     done: Mapped[int] = mapped_column(default=0)

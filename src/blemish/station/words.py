@@ -85,6 +85,7 @@ def job_json(row: Job) -> dict[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,
+        "recipe": row.recipe,
         "state": row.state,
         "stage": row.stage,
         "done": row.done,
@@ -113,6 +114,7 @@ def version_json(row: Version) -> dict[str, Any]:
     return {
         "id": row.id,
         "number": row.number,
+        "recipe": row.recipe,
         "figures": row.figures,
         "created": moment(row.created),
     }

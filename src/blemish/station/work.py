@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 import blemish
 from blemish.station.context import Context
 from blemish.station.jobs import report
-from blemish.station.learning import duel, gather, make_detector
+from blemish.station.learning import duel, gather
+from blemish.station.recipes import Recipe, own_recipe
 from blemish.station.settings import StationSettings
 from blemish.station.tables import Job, Part, Promotion, Version, now
 
@@ -54,9 +55,10 @@ def run(context: Context, job_id: int) -> None:
     with context.database.read() as session:
         job = session.get_one(Job, job_id)
         part = session.get_one(Part, job.part_id)
-        detector = make_detector(part, context.blobs)
-        masks = detector.supervision == "masks"
+        recipe = own_recipe(part) if job.recipe is None else Recipe(**job.recipe)
+        masks = recipe.make(part, context.blobs).supervision == "masks"
         material = gather(session, context.blobs, part, masks)
+    detector = recipe.make(part, context.blobs, **material.calibration)
     said: list[str] = []
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", blemish.CalibrationWarning)
@@ -74,11 +76,15 @@ def run(context: Context, job_id: int) -> None:
         champion = blemish.Detector.load(context.model_path(part.champion))
         champion.set_false_alarms(part.false_alarms)
         figures["duel"] = duel(champion, detector, material.data, progress)
-    _keep(context, job_id, detector, figures)
+    _keep(context, job_id, detector, recipe, figures)
 
 
 def _keep(
-    context: Context, job_id: int, detector: blemish.Detector, figures: dict[str, Any]
+    context: Context,
+    job_id: int,
+    detector: blemish.Detector,
+    recipe: Recipe,
+    figures: dict[str, Any],
 ) -> None:
     """File first, row after: a row never points to nothing."""
     version_id = uuid.uuid4().hex
@@ -94,7 +100,14 @@ def _keep(
         query = select(func.max(Version.number)).where(Version.part_id == part.id)
         number = (session.scalar(query) or 0) + 1
         session.add(
-            Version(id=version_id, part_id=part.id, number=number, job_id=job_id, figures=figures)
+            Version(
+                id=version_id,
+                part_id=part.id,
+                number=number,
+                job_id=job_id,
+                recipe=recipe.to_json(),
+                figures=figures,
+            )
         )
         if part.champion is None:
             part.champion = version_id

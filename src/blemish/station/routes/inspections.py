@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from pydantic import BaseModel, Field
 from sqlalchemy import select
+from starlette.responses import Response
 
 from blemish.station import reviewing
 from blemish.station.context import find_part
@@ -54,6 +55,18 @@ def show(station: Station, inspection: str) -> dict[str, Any]:
     """One inspection."""
     with station.database.read() as session:
         return inspection_json(reviewing.find_inspection(session, inspection))
+
+
+@router.get("/inspections/{inspection}/likeness", response_class=Response)
+def likeness(station: Station, inspector: Inspecting, inspection: str) -> Response:
+    """The main region beside the good place that is most like it, as PNG; 204 if there is none."""
+    with station.database.read() as session:
+        row = reviewing.find_inspection(session, inspection)
+    picture = inspector.likeness(row)
+    if picture is None:
+        return Response(status_code=204)
+    headers = {"cache-control": "private, max-age=31536000, immutable"}
+    return Response(picture, media_type="image/png", headers=headers)
 
 
 @router.get("/parts/{part}/threshold")

@@ -175,7 +175,8 @@ def trends_page(station: Station, part: str) -> Response:
         row = find_part(session, part)
         found = trend(session, row)
     charts = trend_charts(found, row.false_alarms)
-    return render("trends", part=row, tab="trends", charts=charts, drift=found["drift"])
+    told = {"drift": found["drift"], "promise": found["promise"]}
+    return render("trends", part=row, tab="trends", charts=charts, **told)
 
 
 @router.get("/docs")

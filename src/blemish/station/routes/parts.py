@@ -11,6 +11,7 @@ from sqlalchemy import select
 from blemish.station import parts, promoting
 from blemish.station.context import MissingError, find_part
 from blemish.station.jobs import cancel
+from blemish.station.recipes import learn_from_masks
 from blemish.station.routes.common import PROBLEMS, Station
 from blemish.station.tables import Job, Part, Promotion, Version
 from blemish.station.words import job_json, part_json, promotion_json, version_json
@@ -28,10 +29,22 @@ class NewPart(BaseModel):
     options: dict[str, str | int | float | bool | None] = {}
 
 
+class Challenger(BaseModel):
+    """What the next version may be; without a method it is made as the part was created."""
+
+    method: str | None = None
+
+
 class FolderName(BaseModel):
     """A folder, a manifest or a known data set on the machine that the station runs on."""
 
     folder: str = Field(min_length=1, max_length=1000)
+
+
+@router.get("/challengers")
+def list_challengers() -> list[str]:
+    """List the methods that learn from painted defects."""
+    return list(learn_from_masks())
 
 
 @router.get("/parts")
@@ -105,10 +118,11 @@ def train(station: Station, part: str) -> dict[str, Any]:
 
 
 @router.post("/parts/{part}/relearn", status_code=202)
-def relearn(station: Station, part: str) -> dict[str, Any]:
+def relearn(station: Station, part: str, challenger: Challenger | None = None) -> dict[str, Any]:
     """Train a challenger and compare it with the champion on parts that neither has seen."""
+    method = None if challenger is None else challenger.method
     with station.database.write() as session:
-        return job_json(parts.ask_for_job(session, part, "relearn"))
+        return job_json(parts.ask_for_job(session, part, "relearn", method))
 
 
 @router.get("/jobs/{job}")

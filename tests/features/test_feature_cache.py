@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from blemish import files
-from blemish.backbones import feature_cache
-from blemish.backbones.feature_cache import MARKER, SUFFIX, FeatureCache, cached
 from blemish.backbones.filter_bank import FilterBank
 from blemish.errors import BudgetError, OptionError
+from blemish.features import feature_cache
+from blemish.features.feature_cache import MARKER, SUFFIX, FeatureCache, cached
 from blemish.methods.base import Run
 from blemish.methods.patchcore import PatchCore, PatchCoreOptions
 from blemish.preprocess import Geometry

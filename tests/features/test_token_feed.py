@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blemish.backbones.token_feed import TokenFeed
+from blemish.features.token_feed import TokenFeed
 
 COUNTS = [5, 3, 8, 1, 6]
 TOTAL = sum(COUNTS)

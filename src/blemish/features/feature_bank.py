@@ -34,14 +34,19 @@ class FeatureBank:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take(self, places: Sequence[Place], x: Pixels) -> Features:
-        """Features (B, h, w, C) float32 of views (B, H, W, 3); equal places are equal views."""
-        found = [self._one(place, view) for place, view in zip(places, x, strict=True)]
-        return np.stack(found).astype(np.float32)
+    def take(self, places: Sequence[Place], read: Callable[[int], Pixels]) -> NDArray[np.float16]:
+        """Features (B, h, w, C) of views.
 
-    def _one(self, place: Place, view: Pixels) -> NDArray[np.float16]:
+        Args:
+            places: Where the views come from; equal places are equal views.
+            read: Gives the pixels (H, W, 3) float32 of view number i of these; called only for
+                what is not remembered.
+        """
+        return np.stack([self._one(place, read, i) for i, place in enumerate(places)])
+
+    def _one(self, place: Place, read: Callable[[int], Pixels], number: int) -> NDArray[np.float16]:
         if place not in self._kept:
-            features = to_half(self._encode(view[None])[0])
+            features = to_half(self._encode(read(number)[None])[0])
             if place[1] < 0 or features.nbytes > self._left:
                 return features
             self._left -= features.nbytes

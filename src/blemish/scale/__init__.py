@@ -1,0 +1,1 @@
+"""Beyond one machine: bulk inspection and grids of benchmarks on Ray."""
