@@ -127,6 +127,8 @@ def test_a_photo_is_decoded_once(tmp_path):
     again = crop_parts(data, tmp_path / "crops", OPTIONS)
     assert (first.decoded, again.decoded) == (4, 0)
     assert again.crops == first.crops
+    (tmp_path / "crops/images/train/good/001.png").unlink()
+    assert crop_parts(data, tmp_path / "crops", OPTIONS).decoded == 1, "it was deleted"
     Image.fromarray(photo(PLACE, seed=9)).save(data.records[0].image)
     assert crop_parts(data, tmp_path / "crops", OPTIONS).decoded == 1
     other = crop_parts(data, tmp_path / "crops", CropOptions(size="30x120"))
