@@ -5,7 +5,7 @@ Jobs (one results file each, independent of each other; SEED is 100 to 102):
 images; ``alone`` each transform of the published recipe by itself; ``source`` and
 ``source_updates`` that recipe as it was run; ``ganomaly`` the method that it was tried on;
 ``tiles`` magnetic tile; ``speed`` images per second of GAN training. BLEMISH_SMOKE=1 does each with
-next to nothing. ``table`` joins the jobs to the paired intervals and tables of docs/synthesis.md.
+next to nothing. synthesis_table.py makes the paired intervals and tables of docs/synthesis.md.
 
 All arms of a method have the same number of updates, unless their name says otherwise. The test set
 is the same in all arms of a seed and chooses nothing.
@@ -44,8 +44,8 @@ GANS = {"dcgan": "DCGAN", "wgan_gp": "WGAN-GP"}
 METHODS = {"vae": {}, "patchcore": {"image_size": "auto:128"}}
 TRAINED = ("vae", "ganomaly")
 ALONE = ("rotate", "scale", "flip_across", "flip_along", "blur", "brightness", "contrast")
-# The source: 120 updates on photos, about 9,400 on 10,000 changed copies; here 116 and 9,976.
-SOURCE_EPOCHS, COPIES = 4, 86
+# The source: 120 updates on photos, about 9,400 on 10,000 changed copies; here 75 and 7,575.
+SOURCE_EPOCHS, COPIES = 3, 101
 
 
 def plates(seed):
@@ -63,6 +63,7 @@ class Study:
     def __init__(self, what, data, method, seed):
         self.what, self.data, self.method, self.seed = what, data, method, seed
         self.figures, self.seconds, self.notes = {}, {}, []
+        self.region = {"region": REGION} if data.name == "battery_plate" else {}
 
     def run(self, arm, data=None, **options):
         method, started = self.method, time.perf_counter()
@@ -107,7 +108,7 @@ class Study:
             options={"preset": preset_of(self.method), **METHODS.get(self.method, {})},
             command=f"python benchmarks/synthesis.py {self.what}",
             seeds=(self.seed,),
-            data={"name": self.data.name, "fingerprint": self.print, "region": REGION},
+            data={"name": self.data.name, "fingerprint": self.print, **self.region},
             figures=self.figures,
             seconds=self.seconds,
             notes=self.notes,
@@ -162,6 +163,7 @@ def produce(gan, train, folder, seed):
             train,
             folder / name,
             count=count,
+            tries=4,
             rules=rules,
             run=Run(seed=seed, say=print, checkpoint=folder / "state"),
         )
@@ -259,7 +261,7 @@ def speed():
     data = plates(SEEDS[0]).select("train")
     figures, device = {}, "cuda" if torch.cuda.is_available() else "cpu"
     for gan, label in GANS.items():
-        for preset in ("tiny",) if SMOKE else ("small", "thesis"):
+        for preset in ("tiny",) if SMOKE else ("small", "thesis")[: 1 if device == "cpu" else 2]:
             learner = make_gan(gan, preset, epochs=1)
             from blemish.samples import Samples
 
