@@ -5,7 +5,8 @@ Jobs (one results file each, independent of each other; SEED is 100 to 102):
 images; ``alone`` each transform of the published recipe by itself; ``source`` and
 ``source_updates`` that recipe as it was run; ``ganomaly`` the method that it was tried on;
 ``tiles`` magnetic tile; ``speed_cuda`` and ``speed_cpu`` images per second of GAN training.
-BLEMISH_SMOKE=1 does each with next to nothing. synthesis_table.py makes the paired intervals and tables of docs/synthesis.md.
+BLEMISH_SMOKE=1 does each with next to nothing. synthesis_table.py makes the paired intervals and
+tables of docs/synthesis.md.
 
 All arms of a method have the same number of updates, unless their name says otherwise. The test set
 is the same in all arms of a seed and chooses nothing.
@@ -256,7 +257,7 @@ def tiles():
 
 
 def speed(device):
-    """Images per second of GAN training: on a GPU, or on as many threads as OMP_NUM_THREADS says."""
+    """Images per second of GAN training, on a GPU or on OMP_NUM_THREADS threads."""
     import torch
 
     data = plates(SEEDS[0]).select("train")
