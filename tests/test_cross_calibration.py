@@ -11,8 +11,8 @@ from blemish.datasets.splits import cross_folds
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, OverlapError
 from blemish.evaluation import evaluate
+from blemish.method_options import geometry_for
 from blemish.run import Run
-from blemish.settings import geometry_for
 from drawn import defective_records, good_records, images, plates
 from mock_method import MockMethod
 
@@ -96,7 +96,7 @@ def test_it_survives_the_file_and_refuses_what_it_has_seen(tmp_path):
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(OptionError, match="use one device"):
+    with pytest.raises(OptionError, match="use one process"):
         make().fit(DATA, Run(devices=2))
     with pytest.raises(OptionError, match="folds"):
         make(folds=1)

@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +8,7 @@ from hypothesis import strategies as st
 
 from blemish import memory
 from blemish.memory import covering_radius, greedy_coreset, nearest, random_projection
+from blemish.team import Team
 
 
 def points(count, dimensions=6, seed=0):
@@ -113,3 +117,29 @@ def test_a_projection_keeps_distances_on_average():
 def test_a_projection_to_no_fewer_dimensions_is_the_identity():
     np.testing.assert_array_equal(random_projection(5, 8, 0), np.eye(5))
     np.testing.assert_array_equal(random_projection(9, 4, 3), random_projection(9, 4, 3))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("started", [False, True])
+def test_processes_with_a_part_each_choose_what_one_would(size, started):
+    points = np.random.default_rng(4).normal(size=(5000, 8)).astype(np.float32)
+    start = points[:40] + 1 if started else None
+    alone = greedy_coreset(points, 300, start=start)
+    parts = np.array_split(points, size)
+    barrier, board = threading.Barrier(size), [None] * size
+
+    class Together(Team):
+        def gather(self, found):
+            board[self.rank] = found
+            barrier.wait()
+            everything = list(board)
+            barrier.wait()
+            return everything
+
+    def choose(rank):
+        return greedy_coreset(parts[rank], 300, start=start, team=Together(rank, size))
+
+    with ThreadPoolExecutor(size) as pool:
+        chosen = list(pool.map(choose, range(size)))
+    for found in chosen:
+        assert found.tolist() == alone.tolist()

@@ -95,6 +95,28 @@ def test_images_are_read_again_where_memory_is_short():
     assert len(samples._kept) == 2
 
 
+def test_parts_are_held_out_whole_and_few_parts_are_on_both_sides():
+    samples = Samples(DataSet("d", good_records(40, photos=2)), WHOLE)
+    most, held = samples.hold_out(0.15, "salt")
+    assert (len(most), len(held)) == (34, 6)
+    assert not {r.group for r in most.data} & {r.group for r in held.data}
+    assert {r.key for r in samples.hold_out(0.15, "other")[1].data} != {r.key for r in held.data}
+    few = Samples(DataSet("d", good_records(6, photos=2)), WHOLE)
+    assert few.hold_out(0.15, "salt") == (few, few)
+
+
+def test_views_may_come_from_elsewhere_and_parts_of_the_samples_know_it(samples):
+    half = Samples(samples.data, WHOLE, source=lambda record: upper_half(samples.read(record)))
+    for views in (half[0], half.normals[0], half.part([samples.data.records[0].key])[0]):
+        assert views.pixels.shape == (1, 32, 96, 3)
+        assert views.digest == samples[0].digest
+    assert half.places == samples.places
+
+
+def upper_half(views):
+    return replace(views, pixels=views.pixels[:, :32], valid=views.valid[:, :32], mask=None)
+
+
 def test_no_images_no_batches():
     assert list(Samples(DataSet("d", ()), WHOLE).batches(4)) == []
 

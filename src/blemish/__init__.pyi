@@ -6,6 +6,7 @@ from blemish.datasets.base import image_digest as image_digest
 from blemish.datasets.checking import check_dataset as check_dataset
 from blemish.datasets.opening import list_categories as list_categories
 from blemish.datasets.opening import open_dataset as open_dataset
+from blemish.datasets.saving import save_dataset as save_dataset
 from blemish.detector import Detector as Detector
 from blemish.doctor import examination_text as examination_text
 from blemish.doctor import examine as examine
@@ -24,6 +25,7 @@ from blemish.files import write_atomically as write_atomically
 from blemish.grid import GridData as GridData
 from blemish.grid import GridRun as GridRun
 from blemish.grid import parse_grid as parse_grid
+from blemish.grid import perform as perform
 from blemish.grid import plan_runs as plan_runs
 from blemish.grid import run_grid as run_grid
 from blemish.grid_table import Cell as Cell
@@ -40,13 +42,23 @@ from blemish.images import write_tiff as write_tiff
 from blemish.inspection import Inspection as Inspection
 from blemish.inspection import Tally as Tally
 from blemish.inspection import identity as identity
+from blemish.leaderboard import write_leaderboard as write_leaderboard
 from blemish.likeness import Likeness as Likeness
 from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
+from blemish.metrics.uniformity import uniformity_figures as uniformity_figures
 from blemish.model_file import is_encoder_file as is_encoder_file
 from blemish.options import parse_assignments as parse_assignments
+from blemish.preparation.locating import read_crop_options as read_crop_options
+from blemish.preparation.maps_back import maps_to_photos as maps_to_photos
+from blemish.preparation.part_crop import Cropped as Cropped
+from blemish.preparation.part_crop import crop_parts as crop_parts
+from blemish.preparation.regions import THIRDS as THIRDS
+from blemish.preparation.regions import read_regions as read_regions
+from blemish.preparation.sub_parts import SubParts as SubParts
+from blemish.preparation.sub_parts import split_parts as split_parts
 from blemish.pretrained import Pretrained as Pretrained
 from blemish.pretrained import pretrain as pretrain
 from blemish.reporting.comparison_page import write_comparison as write_comparison
@@ -63,6 +75,7 @@ from blemish.run import Progress as Progress
 from blemish.run import Run as Run
 from blemish.scale.bulk import Bulk as Bulk
 from blemish.scale.bulk import inspect_in_bulk as inspect_in_bulk
+from blemish.scale.grid_on_ray import RayEngine as RayEngine
 from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station

@@ -12,6 +12,7 @@ import numpy as np
 
 from blemish.errors import MissingExtraError, OptionError
 from blemish.run import Run
+from blemish.team import count_processes
 
 try:
     import torch
@@ -32,15 +33,17 @@ def open_fabric(run: Run) -> Any:
     make, several = _fabric_classes()
     device = torch.device(find_device(run.device))
     fast = has_bf16(device)
+    devices, nodes = count_processes(run)
     if run.precision == "bf16" and not fast:
         run.say(f"This {device.type} only emulates bfloat16, which is slow; precision=32 is not.")
     bf16 = run.precision == "bf16" or (run.precision == "auto" and fast)
     fabric = make(
         accelerator=device.type,
-        devices=run.devices if device.index is None else [device.index],
+        devices=devices if device.index is None else [device.index],
+        num_nodes=nodes,
         # Buffers that are sent round at every call would spoil two calls before one gradient; batch
         # norm of the first device is what is kept, with or without.
-        strategy=several(broadcast_buffers=False) if run.devices > 1 else "auto",
+        strategy=several(broadcast_buffers=False) if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
     fabric.launch()

@@ -11,6 +11,7 @@ from blemish.datasets.synthetic import check_synthetic
 from blemish.errors import DataError, OptionError
 from blemish.methods.base import Method, Run
 from blemish.settings import Settings
+from blemish.team import count_processes
 
 # Below this many good parts a fifth of them promises little: 19 parts must calibrate for 5 %.
 FEW_PARTS = 100
@@ -101,10 +102,10 @@ def _is_cross(
     run: Run,
     before: Collection[str],
 ) -> bool:
-    how = settings.calibration
-    if how == "cross" and run.devices > 1:
-        raise OptionError("calibration=cross fits several times; use one device for it.")
+    how, alone = settings.calibration, count_processes(run) == (1, 1)
+    if how == "cross" and not alone:
+        raise OptionError("calibration=cross fits several times; use one process for it.")
     if how != "auto":
         return how == "cross"
-    fits = method.cheap_fits and run.devices == 1 and not before
+    fits = method.cheap_fits and alone and not before
     return fits and count_calibratable(train) < FEW_PARTS

@@ -21,11 +21,12 @@ from blemish.datasets.base import DataSet
 from blemish.datasets.splits import calibration_split
 from blemish.datasets.unlabelled import unlabelled_images
 from blemish.errors import ModelFileError, OptionError
+from blemish.method_options import geometry_for, read_options
 from blemish.methods.base import Method, Run
 from blemish.model_file import ENCODER, ModelFile, part, read_encoder_file, write_model_file
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
-from blemish.settings import Settings, geometry_for, read_options
+from blemish.settings import Settings
 
 
 @dataclass(frozen=True)

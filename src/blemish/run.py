@@ -21,7 +21,8 @@ class Run:
         seed: Every random number of a method derives from it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
         precision: ``"auto"``, ``"32"``, ``"bf16"``.
-        devices: How many devices train together.
+        devices: How many devices of one machine learn together, one process each.
+        nodes: On how many machines.
         progress: Called with a stage, the steps done and the steps in all.
         say: Called with sentences that the user should read, such as predicted memory.
         history: Name to values per epoch, for the report.
@@ -39,6 +40,7 @@ class Run:
     device: str = "auto"
     precision: str = "auto"
     devices: int = 1
+    nodes: int = 1
     progress: Progress = silent
     say: Callable[[str], None] = lambda text: None
     history: dict[str, list[float]] = field(default_factory=dict)

@@ -13,7 +13,6 @@ goes on ends with the same weights, bit for bit on the CPU, as one that was neve
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,6 +28,7 @@ from blemish.errors import MissingExtraError
 from blemish.parallel import read_ahead
 from blemish.run import Run
 from blemish.samples import Batch, Samples
+from blemish.team import Team, losses_said, share
 from blemish.tracking import Tracking
 from blemish.training_watch import Clock, Means, not_finite
 
@@ -176,9 +176,8 @@ def train(
 ) -> None:
     """Train networks in place.
 
-    Every loss term and the factor on the learning rates, as means over each epoch, go to
-    ``run.history``. With ``run.checkpoint`` the state is written there after each epoch; found
-    there, it is gone on with.
+    Means over each epoch of every loss term and of the factor on the learning rates go to
+    ``run.history``, the state goes to ``run.checkpoint``; found there, it is gone on with.
 
     Args:
         learner: Networks, optimisers and the step.
@@ -192,14 +191,18 @@ def train(
         TrainingError: A loss or gradient is no longer a finite number, the checkpoint belongs to
             another run, or the folder is in use. The networks keep their last finite state.
         OptionError: The device is not there.
+        ClusterError: Another process of the run was lost.
         MissingExtraError: Lightning or the tracker is not installed.
     """
     places = samples.places if feed is None else []
-    per_epoch = plan.steps(len(places) if feed is None else len(feed))
-    steps = per_epoch * plan.epochs
-    fabric = open_fabric(run)
-    identity = _identity(learner, samples, plan, run)
+    steps, fabric = plan.epochs * plan.steps(len(feed or places)), open_fabric(run)
+    team = Team(fabric.global_rank, fabric.world_size)
+    parts = partial(_batches, samples, places, plan, run.seed, fabric, augment)
+    if feed is not None:
+        parts = partial(_fed, feed, plan, run.seed, fabric)
+    identity = _identity(learner, samples, plan, run, team)
     with (
+        losses_said(team),
         open_folder(run.checkpoint, identity, fabric.is_global_zero) as folder,
         _on_device(learner, fabric) as (networks, optimisers),
     ):
@@ -209,25 +212,19 @@ def train(
         clock = Clock(steps, run if fabric.is_global_zero else Run())
         for epoch in range(done, plan.epochs):
             means = Means()
-            order = np.random.default_rng([run.seed, ORDER, epoch])
-            if feed is None:
-                batches = _batches(samples, places, epoch, order, plan, run.seed, fabric, augment)
-            else:
-                batches = _fed(feed.epoch(plan.batch, order), fabric)
-            for step, batch in enumerate(batches, start=epoch * per_epoch):
+            for step, (weight, batch) in enumerate(parts(epoch), epoch * steps // plan.epochs):
                 torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
                 rate = _set_rates(learner, plan.rate(step, steps))
-                update = partial(_update, fabric, optimisers, plan.clip, step)
+                update = partial(_update, fabric, optimisers, plan.clip, step, weight)
                 now = Moment(step, steps, update, frozen, partial(_mean, fabric))
                 terms = learner.step(networks, batch, now)
-                means.add({**terms, "rate": rate}, step)
-                clock.show(step, means.values())
-            for name, value in means.values().items():
-                run.history.setdefault(name, []).append(value)
+                means.add(_of_all(terms, weight, fabric) | {"rate": rate}, step)
+                clock.show(step, means.known())
+            means.append_to(run.history)
             folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
             tracking.log(epoch + 1, means.values())
         tracking.close()
-    _leave_to_the_first(fabric)
+    team.leave_to_the_first()
 
 
 @contextmanager
@@ -238,6 +235,8 @@ def _on_device(learner: Learner, fabric: Any) -> Iterator[tuple[dict[str, Any], 
         with seeded(0, fabric.device):
             for network in networks.values():
                 network.train()
+                if fabric.world_size > 1 and fabric.device.type == "cuda":
+                    nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
             wrapped = {name: fabric.setup_module(network) for name, network in networks.items()}
             yield wrapped, {n: fabric.setup_optimizers(o) for n, o in optimisers.items()}
     finally:
@@ -246,19 +245,25 @@ def _on_device(learner: Learner, fabric: Any) -> Iterator[tuple[dict[str, Any], 
 
 
 def _update(
-    fabric: Any, optimisers: Mapping[str, Any], clip: float, step: int, name: str, loss: Tensor
+    fabric: Any,
+    optimisers: Mapping[str, Any],
+    clip: float,
+    step: int,
+    weight: float,
+    name: str,
+    loss: Tensor,
 ) -> None:
-    """One step down the gradient of a loss, unless it would spoil the weights."""
+    """One step down the gradient of a loss, unless it would spoil the weights; see `share`."""
     optimiser = optimisers[name]
-    if not torch.isfinite(loss):
-        raise not_finite(f"the loss of {name}", step)
     optimiser.zero_grad(set_to_none=True)
-    fabric.backward(loss)
+    fabric.backward(loss if weight == 1 else weight * loss)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if not torch.isfinite(norm):
-        raise not_finite(f"the gradient of {name}", step)
+    # Asked together: a GPU is waited for once.
+    if not (torch.isfinite(loss) & torch.isfinite(norm)):
+        what = "gradient" if torch.isfinite(loss) else "loss"
+        raise not_finite(f"the {what} of {name}", step)
     if clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     optimiser.step()
@@ -283,6 +288,14 @@ def _mean(fabric: Any, value: Tensor) -> Tensor:
     return reduced
 
 
+def _of_all(terms: Mapping[str, Tensor], weight: float, fabric: Any) -> dict[str, Tensor]:
+    """Loss terms over the whole batch, not only this process's part of it."""
+    if fabric.world_size == 1:
+        return dict(terms)
+    means = _mean(fabric, torch.stack([weight * t.detach().float() for t in terms.values()]))
+    return dict(zip(terms, means.unbind(), strict=True))
+
+
 def _set_rates(learner: Learner, factor: float) -> Tensor:
     for optimiser in learner.optimisers.values():
         for group in optimiser.param_groups:
@@ -293,50 +306,59 @@ def _set_rates(learner: Learner, factor: float) -> Tensor:
 def _batches(
     samples: Samples,
     places: Sequence[tuple[int, int]],
-    epoch: int,
-    generator: np.random.Generator,
     plan: Plan,
     seed: int,
     fabric: Any,
     augment: Augment | None,
-) -> Iterator[Any]:
+    epoch: int,
+) -> Iterator[tuple[float, Any]]:
     """All views once, in an order that depends on seed and epoch alone."""
-    order = generator.permutation(len(places))
-    rank, devices = fabric.global_rank, fabric.world_size
+    order = np.random.default_rng([seed, ORDER, epoch]).permutation(len(places))
+    team = Team(fabric.global_rank, fabric.world_size)
 
-    def read(first: int) -> Batch:
+    def read(first: int) -> tuple[float, Batch]:
         rows = order[first : first + plan.batch]
-        # A device without a view would be waited for by the others: there it sees one again.
-        own = [places[row] for row in rows[rank % len(rows) :: devices]]
-        generator = np.random.default_rng([seed, AUGMENT, epoch, first, rank])
-        batch = samples.take(own, generator)
-        return batch if augment is None else augment(batch, generator)
+        weight, own = share(len(rows), team)
+        generator = np.random.default_rng([seed, AUGMENT, epoch, first, team.rank])
+        batch = samples.take([places[row] for row in rows[own]], generator)
+        return weight, batch if augment is None else augment(batch, generator)
 
     firsts = range(0, plan.steps(len(order)) * plan.batch, plan.batch)
-    for batch in read_ahead(read, firsts, ahead=2):
-        yield Tensors(
-            x=fabric.to_device(torch.from_numpy(batch.x).permute(0, 3, 1, 2)),
-            valid=fabric.to_device(_plane(batch.valid)),
-            mask=fabric.to_device(_plane(batch.mask)),
-            defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
+    for weight, batch in read_ahead(read, firsts, ahead=2):
+        tensors = Tensors(
+            x=_moved(torch.from_numpy(batch.x).permute(0, 3, 1, 2), fabric),
+            valid=_moved(_plane(batch.valid), fabric),
+            mask=_moved(_plane(batch.mask), fabric),
+            defective=_moved(torch.from_numpy(batch.defective).float(), fabric),
             places=tuple(zip(batch.keys, batch.numbers, strict=True)),
         )
+        yield weight, tensors
 
 
-def _fed(batches: Iterator[tuple[NDArray[np.generic], ...]], fabric: Any) -> Iterator[Any]:
-    """Batches of a feed on the device; each of several devices takes its part."""
-    rank, devices = fabric.global_rank, fabric.world_size
-    for arrays in batches:
-        # A device without a row would be waited for by the others: there it sees one again.
-        parts = [a[rank % len(a) :: devices] if devices > 1 else a for a in arrays]
-        yield tuple(fabric.to_device(torch.from_numpy(part)) for part in parts)
+def _fed(feed: Feed, plan: Plan, seed: int, fabric: Any, epoch: int) -> Iterator[tuple[float, Any]]:
+    """Batches of a feed on the device; each of several processes takes its part."""
+    team = Team(fabric.global_rank, fabric.world_size)
+    order = np.random.default_rng([seed, ORDER, epoch])
+    for arrays in feed.epoch(plan.batch, order):
+        weight, own = share(len(arrays[0]), team)
+        parts = arrays if team.size == 1 else [a[own] for a in arrays]
+        yield weight, tuple(_moved(torch.from_numpy(part), fabric) for part in parts)
+
+
+def _moved(tensor: Tensor, fabric: Any) -> Tensor:
+    """On the device; a GPU fetches from pinned memory while the next step is prepared."""
+    pinned = tensor.pin_memory() if fabric.device.type == "cuda" else tensor
+    moved: Tensor = fabric.to_device(pinned)
+    return moved
 
 
 def _plane(values: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(values)[:, None].float()
 
 
-def _identity(learner: Learner, samples: Samples, plan: Plan, run: Run) -> dict[str, Any]:
+def _identity(
+    learner: Learner, samples: Samples, plan: Plan, run: Run, team: Team
+) -> dict[str, Any]:
     """What must be the same for a checkpoint to be gone on with."""
     if run.checkpoint is None:
         return {}
@@ -344,7 +366,7 @@ def _identity(learner: Learner, samples: Samples, plan: Plan, run: Run) -> dict[
         **learner.identity,
         "plan": asdict(plan),
         "seed": run.seed,
-        "devices": run.devices,
+        "devices": team.size,
         **samples.identity,
     }
 
@@ -368,11 +390,3 @@ def _open_tracking(learner: Learner, plan: Plan, run: Run, first: bool) -> Track
     for epoch, values in enumerate(zip(*run.history.values(), strict=True), start=1):
         tracking.log(epoch, dict(zip(run.history, values, strict=True)))
     return tracking
-
-
-def _leave_to_the_first(fabric: Any) -> None:
-    """End the helping processes: one file is written once."""
-    if fabric.world_size > 1:
-        fabric.barrier()
-        if not fabric.is_global_zero:
-            sys.exit(0)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli import benchmarking, output, predicting
+from blemish.cli import benchmarking, output, predicting, preparing
 from blemish.cli.progress import progress_bar
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("draw")(preparing.draw)
+app.add_typer(preparing.prepare)
 
 Data = Annotated[
     str, typer.Option("--data", help="A folder, a manifest, or NAME[:PATH] of a known data set.")
@@ -102,7 +104,8 @@ def fit(
     checkpoint: Checkpoint = None,
     feature_cache: FeatureCache = None,
     feature_cache_mb: Annotated[float, typer.Option(help="Largest size of that folder.")] = 20_000,
-    devices: Annotated[int, typer.Option(min=1, help="Devices that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that learn together.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that learn together.")] = 1,
     track: Annotated[str, typer.Option(help=f"Also write curves to: {TRACKERS}.")] = "none",
     label: Annotated[str, typer.Option(help="What the tracker calls this run.")] = "",
 ) -> None:
@@ -111,7 +114,8 @@ def fit(
     for name, path in output.each_category(data, category, out, given):
         opened = blemish.open_dataset(data, category=name, **given)
         detector = blemish.Detector(method, preset, **output.assignments(settings))
-        run = blemish.Run(devices=devices, track=track, label=label or path.stem, say=print)
+        run = blemish.Run(devices=devices, nodes=nodes, track=track, say=print)
+        run.label = label or path.stem
         run.checkpoint = checkpoint / name if checkpoint and name else checkpoint
         run.feature_cache, run.feature_cache_mb = feature_cache, feature_cache_mb
         with progress_bar() as run.progress:

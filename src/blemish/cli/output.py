@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import blemish
+from blemish.errors import UnknownNameError
 
 HEADLINE = (
     "image_auroc",
@@ -26,10 +27,22 @@ HEADLINE = (
     "pixel_iou_max",
 )
 
+ENGINES = ("local", "ray")
+
 
 def assignments(texts: list[str] | None) -> dict[str, Any]:
     """``key=value`` texts as a dictionary."""
     return dict(blemish.parse_assignments(texts or []))
+
+
+def counts(count: int | None, given: Mapping[str, Any]) -> dict[str, int]:
+    """So many drawn images in all, in the proportion of the set that they stand in for."""
+    if count is None:
+        return {}
+    if twice := {"good", "defective"} & set(given):
+        raise blemish.OptionError(f"--count and {min(twice)}= are both given; leave one out.")
+    defective = max(1, round(count * 53 / 260))
+    return {"good": count - defective, "defective": defective}
 
 
 def rate(text: str) -> float:
@@ -92,6 +105,17 @@ def each_category(
         yield name, model.with_name(f"{model.stem}-{name}{model.suffix}")
 
 
+def is_ray(engine: str) -> bool:
+    """Whether work is to be done on a Ray cluster.
+
+    Raises:
+        UnknownNameError: There is no such engine.
+    """
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    return engine == "ray"
+
+
 def expand(paths: Iterable[Path]) -> Iterator[Path]:
     """Images as given, and the images of folders in order of name."""
     for path in paths:
@@ -117,6 +141,18 @@ def print_fitted(detector: blemish.Detector, path: Path) -> None:
         f"{detector.false_alarms:.3g} of good parts asked for, true rate {low:.3g} to {high:.3g} "
         f"(95 %).\nWrote {path} ({path.stat().st_size / 1e6:.1f} MB)."
     )
+
+
+def print_cropped(done: blemish.Cropped) -> None:
+    """Say how many photos were cut, and why others were not."""
+    print(
+        f"Cut {len(done.accepted)} of {len(done.crops)} photos, {done.decoded} of them read now.\n"
+        f"Data set: {done.folder / 'manifest.csv'}; corners: {done.folder / 'corners.json'}"
+    )
+    for crop in done.rejected[:10]:
+        print(f"Rejected {crop.key}: {crop.found.reason}")
+    if done.rejected:
+        print(f"{len(done.rejected)} rejected in all: {done.folder / 'rejected.csv'}")
 
 
 def print_prediction(prediction: blemish.Prediction) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.backbones.base import Backbone, Features, to_half
+from blemish.backbones.base import Backbone, Features
 from blemish.backbones.joining import (
     add_average,
     average_neighbourhood,
@@ -37,8 +37,10 @@ from blemish.memory_graph import add_nearest, add_weight
 from blemish.methods.base import Alike, GraphOutput, Method, Output, Run, Size, State
 from blemish.model_file import part
 from blemish.options import option
+from blemish.patch_candidates import Candidates
 from blemish.preprocess import add_cell_valid, cell_valid
-from blemish.samples import Batch, Samples
+from blemish.samples import Samples
+from blemish.team import join_team
 from blemish.types import Pixels
 
 PROJECTED = 128  # dimensions in which the coreset is chosen
@@ -111,11 +113,11 @@ class PatchCore(Method):
         if self.scale_ is not None:
             candidates.vectors *= self.scale_.astype(np.float16)
         picked = self._choose(candidates, candidates.wanted, None, run)
-        self.bank_ = candidates.vectors[picked].astype(np.float32)
-        self.origins_ = candidates.origins[picked]
-        self.places_ = candidates.places[picked]
-        self.images_ = candidates.digests
+        vectors, self.origins_, self.places_ = candidates.take(picked)
+        self.bank_ = vectors.astype(np.float32)
+        self.images_ = candidates.images
         self._prepare()
+        candidates.team.leave_to_the_first()
 
     def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
         """Forget the patches of removed images, then cover the new images with further patches."""
@@ -130,21 +132,20 @@ class PatchCore(Method):
             room = self._largest_bank(self.bank_.shape[1]) - len(self.bank_)
             wanted = min(candidates.wanted, max(room, 0))
             picked = self._choose(candidates, wanted, self.bank_, run)
-            self.bank_ = np.concatenate([self.bank_, candidates.vectors[picked]], dtype=np.float32)
-            self.origins_ = np.append(self.origins_, candidates.origins[picked] + len(self.images_))
-            self.images_ = [*self.images_, *candidates.digests]
+            vectors, origins, places = candidates.take(picked)
+            self.bank_ = np.concatenate([self.bank_, vectors], dtype=np.float32)
+            self.origins_ = np.append(self.origins_, origins + len(self.images_))
+            self.images_ = [*self.images_, *candidates.images]
             if self.places_ is not None:
-                self.places_ = np.concatenate([self.places_, candidates.places[picked]])
+                self.places_ = np.concatenate([self.places_, places])
+            candidates.team.leave_to_the_first()
         if not len(self.bank_):
             raise DataError("No patch would be left in the bank: keep some of the images.")
         self._prepare()
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Distance of every patch to the nearest patch of the bank."""
-        features = self._embed(x)
-        if self.scale_ is not None:
-            features *= self.scale_
-        features -= self._centre
+        features = self._as_in_bank(x)
         maps = np.zeros(features.shape[:3], np.float32)
         scores = np.zeros(len(x)) if self.options.score == "patch" else None
         for i, vectors in enumerate(features):
@@ -166,14 +167,12 @@ class PatchCore(Method):
         """The neighbour in the bank of the patch that is farthest from the bank."""
         if self.places_ is None:
             return None
-        features = self._embed(x[None])[0]
-        if self.scale_ is not None:
-            features *= self.scale_
+        features = self._as_in_bank(x[None])[0]
         grid = features.shape[:2]
         cells = cell_valid(valid, grid) & cell_valid(inside, grid)
         if not cells.any():
             return None
-        distances, index = nearest(features[cells], self.bank_, self._squares)
+        distances, index = nearest(features[cells], self._centred, self._squares)
         worst = int(distances.argmax())
         found = int(index[worst])
         number, row, column = (int(value) for value in self.places_[found])
@@ -237,6 +236,14 @@ class PatchCore(Method):
         self._centred = self.bank_ - self._centre
         self._squares = np.einsum("ij,ij->i", self._centred, self._centred)
 
+    def _as_in_bank(self, x: Pixels) -> Features:
+        """(B, H, W, 3) to (B, h, w, C): scaled and centred like the bank that is searched."""
+        features = self._embed(x)
+        if self.scale_ is not None:
+            features *= self.scale_
+        features -= self._centre
+        return features
+
     def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""
         maps, side = (backbone or self._backbone)(x), self.options.neighbourhood
@@ -250,10 +257,17 @@ class PatchCore(Method):
     def _largest_bank(self, channels: int) -> int:
         return int(self.options.bank_mb * 1e6 // (4 * channels))
 
-    def _collect(self, samples: Samples, run: Run) -> _Candidates:
-        """Compute the features of all images; keep as many patches as the memory allows."""
-        candidates: _Candidates | None = None
-        generator = np.random.default_rng(run.seed)
+    def _collect(self, samples: Samples, run: Run) -> Candidates:
+        """Compute the features of all images; keep as many patches as the memory allows.
+
+        Several processes take a run of the images each, and keep the features of these alone.
+        """
+        team = join_team(run)
+        first, end = (len(samples) * rank // team.size for rank in (team.rank, team.rank + 1))
+        if team.size > 1:
+            samples = samples.part(record.key for record in samples.data.records[first:end])
+        candidates: Candidates | None = None
+        generator = np.random.default_rng(run.seed + team.rank)
         backbone = cached(self._backbone, samples, run)
         done, shown = 0, len(samples) * samples.views_per_image * samples.passes
         started = time.perf_counter()
@@ -263,15 +277,16 @@ class PatchCore(Method):
             if candidates is None:
                 seconds = time.perf_counter() - started
                 candidates = self._plan(features, shown, seconds / len(batch.keys), run)
+                candidates.team = team
             candidates.add(features, batch, generator)
             done += len(batch.keys)
             run.progress("features", min(done, shown), shown)
         if candidates is None or not candidates.filled:
             raise DataError("No training image has a valid patch: check the region of interest.")
-        candidates.trim(self._wanted(candidates.seen))
+        candidates.trim(self._wanted(sum(team.gather(candidates.seen))))
         return candidates
 
-    def _plan(self, features: Features, views: int, seconds: float, run: Run) -> _Candidates:
+    def _plan(self, features: Features, views: int, seconds: float, run: Run) -> Candidates:
         """Predict memory and time from the first batch, before anything large is made.
 
         Args:
@@ -297,20 +312,18 @@ class PatchCore(Method):
             f"about {seconds * views:.0f} s for features and "
             f"{2e-11 * kept * bank * min(channels, PROJECTED):.0f} s for the coreset."
         )
-        return _Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
+        return Candidates(np.empty((kept, channels), np.float16), kept / patches, largest)
 
-    def _measure_scale(self, candidates: _Candidates) -> NDArray[np.float32] | None:
+    def _measure_scale(self, candidates: Candidates) -> NDArray[np.float32] | None:
         wanted = self.options.standardise
         if wanted is None:
             wanted = self.options.backbone == "filter_bank"
         if not wanted:
             return None
-        step = max(1, len(candidates.vectors) // 100_000)
-        deviation = candidates.vectors[::step].astype(np.float32).std(axis=0)
-        return channel_scale(deviation)
+        return channel_scale(candidates.some(100_000).std(axis=0))
 
     def _choose(
-        self, candidates: _Candidates, count: int, start: NDArray[np.float32] | None, run: Run
+        self, candidates: Candidates, count: int, start: NDArray[np.float32] | None, run: Run
     ) -> NDArray[np.int64]:
         projection = random_projection(candidates.vectors.shape[1], PROJECTED, run.seed)
         points = np.empty((len(candidates.vectors), projection.shape[1]), np.float32)
@@ -322,6 +335,7 @@ class PatchCore(Method):
             count,
             start=None if start is None else start @ projection,
             progress=lambda done, total: run.progress("coreset", done, total),
+            team=candidates.team,
         )
 
     def _weight(self, patch: NDArray[np.float32], score: float, index: int) -> float:
@@ -335,52 +349,6 @@ class PatchCore(Method):
         # The nearest vector is part of its own neighbourhood, in [1] too.
         # Beyond 700 the exponential overflows, and the weight has long been 1.
         return float(1 - 1 / np.exp(np.minimum(distances - score, 700)).sum())
-
-
-@dataclass
-class _Candidates:
-    """Patches that may enter the bank.
-
-    Attributes:
-        vectors: (n, C) float16; half precision halves the largest array of all.
-        share: Share of the patches of each image that is kept.
-        largest: Largest number of vectors that the bank may have.
-    """
-
-    vectors: NDArray[np.float16]
-    share: float
-    largest: int
-
-    def __post_init__(self) -> None:
-        self.origins = np.empty(len(self.vectors), np.int64)
-        self.places = np.empty((len(self.vectors), 3), np.int32)  # view, row, column
-        self._images: dict[str, int] = {}  # number of each image, by digest
-        self.filled = self.seen = self.wanted = 0
-
-    def add(self, features: Features, batch: Batch, generator: np.random.Generator) -> None:
-        views = zip(features, batch.valid, batch.digests, batch.numbers, strict=True)
-        for vectors, valid, digest, number in views:
-            image = self._images.setdefault(digest, len(self._images))
-            cells = np.argwhere(cell_valid(valid, vectors.shape[:2]))
-            self.seen += len(cells)
-            if self.share < 1:
-                chosen = generator.permutation(len(cells))[: int(self.share * len(cells))]
-                cells = cells[np.sort(chosen)]
-            cells = cells[: len(self.vectors) - self.filled]
-            rows = slice(self.filled, self.filled + len(cells))
-            self.vectors[rows] = to_half(vectors[cells[:, 0], cells[:, 1]])
-            self.origins[rows] = image
-            self.places[rows, 0], self.places[rows, 1:] = number, cells
-            self.filled += len(cells)
-
-    @property
-    def digests(self) -> list[str]:
-        return list(self._images)
-
-    def trim(self, wanted: int) -> None:
-        self.vectors, self.origins = self.vectors[: self.filled], self.origins[: self.filled]
-        self.places = self.places[: self.filled]
-        self.wanted = min(wanted, self.largest, self.filled)
 
 
 def _by_channel(
