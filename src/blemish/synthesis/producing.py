@@ -142,11 +142,7 @@ def synthesize(
     return Production(
         manifest=_write(gan, folder, {n: (drawn[n], verdicts[n]) for n in kept}, samples, run),
         tally=tally(verdicts),
-        distances={
-            name: kernel_distance(space(images), space.real)
-            for name, images in sets.items()
-            if len(images) >= FEWEST_COMPARED
-        },
+        distances=_distances(space, sets),
         features=backbone,
         history=run.history,
         accepted=[drawn[n] for n in kept[:SHOWN]],
@@ -154,6 +150,17 @@ def synthesize(
         learned=photos[:SHOWN],
         seconds={"training": trained - started, "drawing": finished - trained},
     )
+
+
+def _distances(
+    space: FeatureSpace, sets: Mapping[str, Sequence[Image]]
+) -> dict[str, tuple[float, float]]:
+    """From the learned photos to each set that is large enough to tell."""
+    return {
+        name: kernel_distance(space(images), space.real)
+        for name, images in sets.items()
+        if len(images) >= FEWEST_COMPARED
+    }
 
 
 def _photos(data: DataSet) -> DataSet:
