@@ -4,17 +4,21 @@ Intervals are of paired differences: both arms on the same test images, which ar
 replacement within the good and the defective ones of each seed; the mean over the seeds.
 """
 
+import base64
+import io
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from blemish.metrics.intervals import paired_bootstrap
 from blemish.metrics.ranking import Ranking
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
+PICTURES = ROOT / "docs/pictures"
 BEGIN, END = "<!-- {}:begin -->", "<!-- {}:end -->"
 SEEDS = (100, 101, 102)
 METHODS = {"vae": "VAE", "patchcore": "PatchCore"}
@@ -175,6 +179,26 @@ def as_table(lines):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def unpack_sheets():
+    """Sheets of pictures, which come as text beside the results, become pictures of the page."""
+    for path in RESULTS.glob("sheet-*.json"):
+        png = base64.b64decode(json.loads(path.read_text("utf-8"))["png"])
+        name = path.stem.removeprefix("sheet-")
+        Image.open(io.BytesIO(png)).convert("RGB").save(
+            PICTURES / f"synthesis-{name}.jpg", quality=80
+        )
+        path.unlink()
+
+
+def pictures():
+    shown = [
+        f"{label}:\n\n![{label}](pictures/synthesis-{name}.jpg)"
+        for name, label in SHEETS.items()
+        if (PICTURES / f"synthesis-{name}.jpg").exists()
+    ]
+    return "\n\n".join(shown) or "No pictures yet: `python benchmarks/synthesis.py drawn_100`."
+
+
 TABLES = {
     "enlarging": enlarging,
     "alone": alone,
@@ -182,15 +206,25 @@ TABLES = {
     "quality": quality,
     "speed": speed,
 }
+SHEETS = {
+    "photos": "Cathodes that the GANs learned from",
+    "wgan_gp": "WGAN-GP, fit for use",
+    "wgan_gp_left_out": "WGAN-GP, left out",
+    "dcgan": "DCGAN, fit for use",
+    "dcgan_left_out": "DCGAN, left out",
+}
 
 
 def main():
     page = ROOT / "docs/synthesis.md"
     text = wanted = page.read_text("utf-8")
-    for name, make in TABLES.items():
+    if "--check" not in sys.argv:
+        unpack_sheets()
+    parts = {name: as_table(make()) for name, make in TABLES.items()} | {"pictures": pictures()}
+    for name, part in parts.items():
         begin, end = BEGIN.format(name), END.format(name)
         head, rest = wanted.split(begin)
-        wanted = f"{head}{begin}\n{as_table(make())}\n{end}{rest.split(end)[1]}"
+        wanted = f"{head}{begin}\n{part}\n{end}{rest.split(end)[1]}"
     if "--check" in sys.argv:
         sys.exit(0 if wanted == text else f"{page} is stale: benchmarks/synthesis_table.py.")
     page.write_text(wanted, "utf-8")
