@@ -24,6 +24,7 @@ from blemish.exporting.export import export_onnx
 from common import main
 
 IMAGES = int(os.environ.get("IMAGES", "600"))
+TURNS = int(os.environ.get("TURNS", "3"))
 ROWS = int(os.environ.get("ROWS", "100000"))
 BUSY = "The machine had other work: ratios say more than times."
 
@@ -111,7 +112,7 @@ def workers():
     """Throughput of two workers against one, in turns; starting left out."""
     chunk, rates, starts = 20, {1: [], 2: []}, []
     with part() as folder:
-        for turn in range(3):
+        for turn in range(TURNS):
             for count in (1, 2):
                 whole, files = ray_run(folder, f"out {turn} {count}", count, chunk)
                 # From the first file to the last: what a long run consists of.
@@ -137,7 +138,7 @@ def overhead():
     """Processor time of the plain folder run and of the run on Ray, for the same images."""
     figures, ratios = {}, []
     with part() as folder:
-        for turn in range(3):
+        for turn in range(TURNS):
             started = os.times()
             inspected(folder, folder / f"plain{turn}.csv", folder / "in", "--csv")
             between = os.times()
@@ -158,10 +159,16 @@ def overhead():
 
 
 def memory():
-    """Memory of driver and worker over many rows: 200 photos, listed again and again."""
+    """Memory of driver and worker over many rows: 200 photos, listed again and again.
+
+    Nineteen of twenty rows name a damaged file: they cost little, and a row each.
+    """
     with part(200, side=64) as folder:
         names = sorted((folder / "in").iterdir())
-        (folder / "list.txt").write_text("".join(f"{names[i % 200]}\n" for i in range(ROWS)))
+        broken = folder / "broken.png"
+        broken.write_bytes(b"broken")
+        rows = [broken if i % 20 else names[i // 20 % 200] for i in range(ROWS)]
+        (folder / "list.txt").write_text("".join(f"{row}\n" for row in rows))
         code = (
             "import json, sys, threading, time; from pathlib import Path; import ray\n"
             "from blemish import Bulk, inspect_in_bulk\n"
@@ -183,7 +190,7 @@ def memory():
             "folder = Path(sys.argv[1]); threading.Thread(target=look, daemon=True).start()\n"
             "tally = inspect_in_bulk(folder / 'part.onnx', str(folder / 'list.txt'), "
             "str(folder / 'out'), Bulk())\n"
-            "print('SEEN', json.dumps([seen, tally.judged]))"
+            "print('SEEN', json.dumps([seen, tally.judged + tally.errors]))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
@@ -193,7 +200,7 @@ def memory():
     early = [row for row in seen if 0.1 * chunks < row[0] < 0.3 * chunks]
     late = [row for row in seen if row[0] > 0.8 * chunks]
     figures = {
-        "rows": figure(judged, "Rows judged"),
+        "rows": figure(judged, "Rows, of which one of twenty is a photo"),
         "worker_mb": figure(max(r[1] for r in seen), "Largest memory of a worker, MB"),
         "driver_mb": figure(max(r[2] for r in seen), "Largest memory of the driver, MB"),
         "worker_growth_mb": figure(

