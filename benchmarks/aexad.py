@@ -43,7 +43,7 @@ from common import (
 )
 
 # Passes over the good images, and what is left of the learning rate after the last.
-EPOCHS = {"screw": 60, "tile": 25}
+EPOCHS = {"screw": 40, "tile": 20}
 LEFT = 0.05
 KEPT = (
     "image_auroc",
@@ -288,6 +288,21 @@ def unseen_row(kind):
     return [kind, *(cell(some, key) for key in keys for some in (seen, unseen))]
 
 
+def speed_rows():
+    found = [results_of(what, "aexad") for what in ("speed", "speed_gpu")]
+    words = {
+        **{
+            f"step_{network}_{reduction}": f"step, s: {network}, `reduction={reduction}`"
+            for network in ("mobilenetv1_100", "resnet50")
+            for reduction in ("single", "three")
+        },
+        "inference_mobilenetv1_100": "MobileNet v1: all / encoder and decoder",
+        "inference_resnet50": "ResNet-50: all / encoder and decoder",
+        "radius_ms": "k̂ of a 512 × 512 map, ms",
+    }
+    return [[text, *(cell(results, key) for results in found)] for key, text in words.items()]
+
+
 def table():
     tables = {
         study: markdown(("arm", "draws", *HEADER), map(row, names))
@@ -302,6 +317,7 @@ def table():
         f"{name}, {side}" for name in ("X-AUC", "IoU", "detection") for side in ("seen", "unseen")
     ]
     tables["unseen"] = markdown(("type", *sides), map(unseen_row, SCREW_TYPES))
+    tables["speed"] = markdown(("", "CPU", "with a GPU"), speed_rows())
     fill("aexad.md", tables)
 
 

@@ -1,29 +1,43 @@
 """Do exported files give the same answers? `python benchmarks/export_parity.py NAME`.
 
 Names: screw_CASE (all 160 test images) and tile_CASE (200 test images of magnetic_tile, evenly
-spread) with the cases filter_bank, patch, mobilenet and vae; and cost, what smaller numbers do to
-accuracy on drawn plates. Real data come from $BLEMISH_DATA, weights from $BLEMISH_WEIGHTS.
+spread), where CASE is one of CASES; cost and cost_screw, what smaller numbers do to accuracy on
+drawn plates and on screws; table, which writes the tables of docs/model-file.md. Real data come
+from $BLEMISH_DATA, weights from $BLEMISH_WEIGHTS. With BLEMISH_SMOKE set, few images are judged
+and results go to a temporary folder.
 """
 
+import os
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import common
 from blemish.benchmark import Result
 from blemish.datasets.opening import open_dataset
 from blemish.detector import Detector
 from blemish.evaluation import evaluate
 from blemish.exporting.export import export_onnx
 from blemish.exporting.parity import TOLERANCES, compare
-from common import main, mobilenet, published
+from common import fill, main, markdown, mobilenet, published, results_of
 
-# Small sizes and presets: parity does not ask for accuracy.
+SMOKE = bool(os.environ.get("BLEMISH_SMOKE"))
+SHORT = {"image_size": "128", "epochs": 2}
+# Small sizes and presets, few epochs: parity does not ask for accuracy.
 CASES = {
     "filter_bank": ("patchcore", None, {"image_size": "128", "memory_mb": 50}),
     "patch": ("patchcore", None, {"image_size": "128", "memory_mb": 50, "score": "patch"}),
     "mobilenet": ("patchcore", None, {}),
-    "vae": ("vae", "tiny", {"epochs": 1, "image_size": "64", "fit": "stretch"}),
+    "l2bt": ("l2bt", "small", SHORT),
+    "adtr": ("adtr", "small", SHORT),
+    "adtr_plus": ("adtr_plus", "small", {**SHORT, "per_image": 1}),
+    "vae": ("vae", "small", SHORT),
+    "ganomaly": ("ganomaly", "small", SHORT),
+    "advae": ("advae", "small", SHORT),
+    "masked_autoencoder": ("masked_autoencoder", "tiny", {"image_size": "96"}),
 }
 FIGURES = {
     "map": "largest map difference, share of the range of the maps",
@@ -35,8 +49,12 @@ FIGURES = {
 }
 
 
+def few(data):
+    return replace(data, records=data.records[::20]) if SMOKE else data
+
+
 def parity(where, category, count, case):
-    data = open_dataset(where, category=category)
+    data = few(open_dataset(where, category=category))
     test = data.select("test").records
     count = min(count, len(test))
     test = [test[i * len(test) // count] for i in range(count)]
@@ -68,16 +86,12 @@ def parity(where, category, count, case):
     )
 
 
-def cost():
-    """Image and pixel AUROC, false alarms and misses of each precision, one seed."""
-    data = open_dataset("battery_plate", seed=100)
-    cases = {
-        "filter_bank": {},
-        "mobilenetv1_100": {**mobilenet(), "coreset": "0.005"},
-    }
+def cost(what, where, cases, **settings):
+    """Image and pixel AUROC, false alarms and misses of each precision."""
+    data = few(open_dataset(where, **settings))
     found = {}
     for name, options in cases.items():
-        detector = Detector("patchcore", **options).fit(data)
+        detector = Detector("patchcore", **options()).fit(data)
         for precision in ("torch", *TOLERANCES) if "net" in name else ("numpy", "fp32", "fp16"):
             with tempfile.TemporaryDirectory() as folder:
                 judge, size = detector, None
@@ -105,18 +119,77 @@ def cost():
     return Result(
         what="export_cost",
         method="patchcore",
-        command="python benchmarks/export_parity.py cost",
-        seeds=(100,),
-        data={"name": "battery_plate", "fingerprint": "seed 100"},
+        command=f"python benchmarks/export_parity.py {what}",
+        seeds=(settings.get("seed", 0),),
+        data={"name": data.name, "fingerprint": f"{len(data.select('test'))} test images"},
         figures=found,
         notes=("Thresholds are those of the fitted detector: nothing is calibrated again.",),
     )
 
 
-TARGETS = {"cost": cost}
+def plates():
+    cases = {"filter_bank": dict, "mobilenetv1_100": lambda: {**mobilenet(), "coreset": "0.005"}}
+    return cost("cost", "battery_plate", cases, seed=100)
+
+
+def screws():
+    return cost("cost_screw", "mvtec_ad", {"mobilenetv1_100": mobilenet}, category="screw")
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def parity_table():
+    head = ["data", "case", "images", "map", "score", "flipped", "near", "mask"]
+    lines = []
+    for name in CASES:
+        for data, short in (("mvtec_ad_screw", "screw"), ("magnetic_tile", "tile")):
+            found = results_of(f"parity_{name}", f"{CASES[name][0]}-{data}")
+            if not found:
+                lines.append([short, name, *["–"] * 5, f"`{short}_{name}`"])
+                continue
+            values = {key: found[0]["figures"][key]["value"] for key in FIGURES}
+            shares = [f"{values[key]:.1e}" for key in ("map", "score")]
+            count = found[0]["data"]["fingerprint"].split()[0]
+            rest = [f"{values['flipped']:.0f}", f"{values['near']:.0f}", f"{values['mask']:.1%}"]
+            lines.append([short, name, count, *shares, *rest])
+    return markdown(head, lines)
+
+
+def cost_table():
+    kept = ("image_auroc", "pixel_auroc", "false_alarm_rate", "miss_rate")
+    head = [
+        "data",
+        "backbone",
+        "precision",
+        *(k.replace("_", " ") for k in kept),
+        "map",
+        "file, MB",
+    ]
+    lines = []
+    for result in results_of("export_cost", "patchcore"):
+        figures = result["figures"]
+        for name in dict.fromkeys(key.rsplit(" ", 2)[0] for key in figures):
+            for precision in ("numpy", "torch", *TOLERANCES):
+                if f"{name} {precision} image_auroc" not in figures:
+                    continue
+                cells = [figures[f"{name} {precision} {key}"]["value"] for key in kept]
+                map_, size = (figures.get(f"{name} {precision} {k}") for k in ("map", "size"))
+                row = [result["data"]["name"], name, precision, *(f"{c:.3f}" for c in cells)]
+                row.append(f"{map_['value']:.1e}" if map_ else "")
+                lines.append([*row, f"{size['value']:.1f}" if size else ""])
+    return markdown(head, lines)
+
+
+TARGETS = {"cost": plates, "cost_screw": screws}
 for name in CASES:
     TARGETS[f"screw_{name}"] = partial(parity, "mvtec_ad", "screw", 160, name)
     TARGETS[f"tile_{name}"] = partial(parity, "magnetic_tile", None, 200, name)
 
 if __name__ == "__main__":
-    main(TARGETS)
+    if SMOKE:
+        common.RESULTS = Path(tempfile.mkdtemp())
+    if sys.argv[1:] == ["table"]:
+        fill("model-file.md", {"parity": parity_table(), "cost": cost_table()})
+    else:
+        main(TARGETS)

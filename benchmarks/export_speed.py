@@ -1,7 +1,10 @@
 """How fast exported files are, one thread, 256 px: `python benchmarks/export_speed.py NAME`.
 
-Names: peer, small, startup. `peer` times the PatchCore of another package in the same run, round by
-round; $BLEMISH_PEER is the Python of an environment that has it (anomalib 2.7, eager torch).
+Names: peer, peer_wide, small, startup; machine_METHOD, every way to run a method on this machine;
+table, which writes the tables of docs/speed.md and README.md. `peer` times the PatchCore of another
+package in the same run, round by round; $BLEMISH_PEER is the Python of an environment that has it
+(anomalib 2.7, eager torch). With BLEMISH_SMOKE set, all is short and results go to a temporary
+folder.
 """
 
 import json
@@ -12,15 +15,19 @@ import tempfile
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+import common
+from blemish import speed
 from blemish.benchmark import Result
 from blemish.datasets.opening import open_dataset
 from blemish.detector import Detector
 from blemish.exporting.export import export_onnx
-from common import WEIGHTS, main
+from blemish.speed import ENGINES, cases, measure_case
+from common import RESULTS, WEIGHTS, fill, main, markdown
 
 ROUNDS, CALLS, WARM = 5, 12, 3
 IMAGE = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
@@ -213,5 +220,53 @@ print(time.perf_counter() - started)
     return result("speed_startup", found)
 
 
+def machine(case):
+    with tempfile.TemporaryDirectory() as folder:
+        return measure_case(case, Path(folder), print)
+
+
+# ---------------------------------------------------------------------- tables
+
+COLUMNS = {
+    "p50, ms": ("p50 batch 1, ms", 1),
+    "p99, ms": ("p99 batch 1, ms", 1),
+    "p50 of 8, ms": ("p50 batch 8, ms", 1),
+    "images/s": ("images/s batch 8", 1),
+    "peak MB": ("peak memory, MB", 0),
+    "file, MB": ("file, MB", 1),
+    "first image, s": ("load and first image, s", 2),
+}
+
+
+def machine_rows(engines, columns):
+    for case in cases():
+        path = RESULTS / f"speed-{case.method}-{case.label.replace(' ', '_')}.json"
+        figures = json.loads(path.read_text("utf-8"))["figures"] if path.exists() else {}
+        for engine in engines:
+            if f"{engine} p50 batch 1, ms" in figures:
+                values = [(figures[f"{engine} {COLUMNS[c][0]}"]["value"], c) for c in columns]
+                yield [case.label, engine, *(f"{v:.{COLUMNS[c][1]}f}" for v, c in values)]
+            elif not figures and engine == engines[0]:
+                yield [f"`machine_{case.label.replace(' ', '_')}`", engine, *["–"] * len(columns)]
+
+
+def tables():
+    short = ("p50, ms", "images/s", "peak MB", "file, MB")
+    head = ("method", "runs in")
+    fill("speed.md", {"machine": markdown((*head, *COLUMNS), machine_rows(ENGINES, COLUMNS))})
+    rows = machine_rows(("onnxruntime fp32",), short)
+    fill("../README.md", {"speed": markdown((*head, *short), rows)})
+
+
+TARGETS = {"peer": peer, "peer_wide": peer_wide, "small": small, "startup": startup}
+for case in cases():
+    TARGETS[f"machine_{case.label.replace(' ', '_')}"] = partial(machine, case)
+
 if __name__ == "__main__":
-    main({"peer": peer, "peer_wide": peer_wide, "small": small, "startup": startup})
+    if os.environ.get("BLEMISH_SMOKE"):
+        common.RESULTS = Path(tempfile.mkdtemp())
+        speed.SECONDS, ROUNDS, CALLS = 0.0, 1, 2
+    if sys.argv[1:] == ["table"]:
+        tables()
+    else:
+        main(TARGETS)

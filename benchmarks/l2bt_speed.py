@@ -287,7 +287,7 @@ def one_image(side):
 def inference():
     """Predicting, decoding left out, next to the plain forward of the teacher alone."""
     numbers = {}
-    plans = ((224, 4, 7, (256, 512, 2048)), (518, 1, 3, (512, 2048)))
+    plans = ((224, 2, 5, (512, 2048)), (518, 1, 3, (512, 2048)))
     for side, batch, repeats, originals in plans:
         method = L2BT(L2BTOptions(weights="random"))
         multiple = method.multiple  # opens the teacher

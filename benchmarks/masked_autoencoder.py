@@ -116,7 +116,7 @@ def small_screw():
 def small_tile():
     note = "A third of the epochs: there are 2.4 times as many images as screws."
     return file_of(
-        "small_tile", "tile", "small", device="cpu", epochs=14, finetune_epochs=4, notes=[note]
+        "small_tile", "tile", "small", device="cpu", epochs=10, finetune_epochs=3, notes=[note]
     )
 
 

@@ -10,8 +10,9 @@ better is promoted. The same plates are also judged by the first version alone. 
 with photos of magnetic tile, 40 a day, 8 reviewed, with no drift of our making.
 
 A seed is a results file of its own; LINE_DAYS and LINE_EVERY (days from one relearning to the next)
-make short trials that write none. `table` and `chart` write what docs/station.md shows. What
-happens on the line is in `line_data.py`; both files were fixed before the first run.
+make short trials that write none, LINE_SECONDS ends a line early and says so. `table` and `chart`
+write what docs/station.md shows. What happens on the line is in `line_data.py`; both files were
+fixed before the first run.
 """
 
 import hashlib
@@ -46,6 +47,7 @@ from line_pages import write_chart, write_table
 
 REVIEWED, FALSE_ALARMS = 0.2, 0.05
 EVERY = int(os.environ.get("LINE_EVERY", "5"))  # days from one relearning to the next
+SECONDS = float(os.environ.get("LINE_SECONDS", "inf"))  # a machine that is lent for so long
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
 KEY = "line"
 
@@ -197,6 +199,9 @@ def run(name, seed):
             if day % EVERY == 0 and day < days:
                 timed("relearn", line.relearn, day)
             print(name, seed, day, {k: round(v) for k, v in seconds.items()}, flush=True)
+            if sum(seconds.values()) > SECONDS and day < days:
+                line.notes.append(f"Stopped after day {day}: no more time on the machine.")
+                break
         context.close()
     result = result_of(name, seed, line, seconds)
     if days == DAYS:

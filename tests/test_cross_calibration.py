@@ -11,8 +11,8 @@ from blemish.datasets.splits import cross_folds
 from blemish.detector import Detector
 from blemish.errors import DataError, OptionError, OverlapError
 from blemish.evaluation import evaluate
+from blemish.method_options import geometry_for
 from blemish.run import Run
-from blemish.settings import geometry_for
 from drawn import defective_records, good_records, images, plates
 from mock_method import MockMethod
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from blemish.augmentation.classic import PRESETS
 from blemish.datasets.base import DataSet, image_digest
 from blemish.preprocess import Geometry
 from blemish.samples import Samples, to_float
@@ -94,6 +95,28 @@ def test_images_are_read_again_where_memory_is_short():
     assert len(samples._kept) == 2
 
 
+def test_parts_are_held_out_whole_and_few_parts_are_on_both_sides():
+    samples = Samples(DataSet("d", good_records(40, photos=2)), WHOLE)
+    most, held = samples.hold_out(0.15, "salt")
+    assert (len(most), len(held)) == (34, 6)
+    assert not {r.group for r in most.data} & {r.group for r in held.data}
+    assert {r.key for r in samples.hold_out(0.15, "other")[1].data} != {r.key for r in held.data}
+    few = Samples(DataSet("d", good_records(6, photos=2)), WHOLE)
+    assert few.hold_out(0.15, "salt") == (few, few)
+
+
+def test_views_may_come_from_elsewhere_and_parts_of_the_samples_know_it(samples):
+    half = Samples(samples.data, WHOLE, source=lambda record: upper_half(samples.read(record)))
+    for views in (half[0], half.normals[0], half.part([samples.data.records[0].key])[0]):
+        assert views.pixels.shape == (1, 32, 96, 3)
+        assert views.digest == samples[0].digest
+    assert half.places == samples.places
+
+
+def upper_half(views):
+    return replace(views, pixels=views.pixels[:, :32], valid=views.valid[:, :32], mask=None)
+
+
 def test_no_images_no_batches():
     assert list(Samples(DataSet("d", ()), WHOLE).batches(4)) == []
 
@@ -103,3 +126,39 @@ def test_floats_are_exact_at_the_ends():
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [0, 1, 128 / 255], rtol=1e-6)
     assert found[1] == 1.0
+
+
+def test_good_views_are_changed_where_learning_asks_and_defective_ones_never():
+    pytest.importorskip("torchvision")
+    data = plates(train=5, good=0, defective=2)
+    plain, changed = Samples(data, WHOLE), Samples(data, WHOLE, PRESETS["aligned"], copies=2)
+    places = plain.places
+    as_is, random = plain.take(places), np.random.default_rng(0)
+    np.testing.assert_array_equal(changed.take(places).x, as_is.x)
+    np.testing.assert_array_equal(plain.take(places, random).x, as_is.x)
+    moved = changed.take(places, np.random.default_rng(0))
+    for before, after, defective in zip(as_is.x, moved.x, as_is.defective, strict=True):
+        assert np.array_equal(before, after) == defective
+    assert plain.identity["data"] == changed.identity["data"]
+    assert "changes" not in plain.identity
+    assert changed.identity["changes"]["rotate"] == 1.5
+
+
+def test_methods_that_look_once_get_copies_after_each_batch():
+    pytest.importorskip("torchvision")
+    data = plates(train=5, good=0, defective=0)
+    samples = Samples(data, WHOLE, PRESETS["pixel_only"], copies=2)
+    batches = list(samples.changed_batches(4, np.random.default_rng(0)))
+    assert [len(b.keys) for b in batches] == [4, 4, 4, 1, 1, 1]
+    assert batches[0].digests == batches[1].digests
+    assert not np.array_equal(batches[1].x, batches[2].x)
+    plain = Samples(data, WHOLE, copies=2)
+    assert len(list(plain.changed_batches(4, np.random.default_rng(0)))) == 2
+    assert (samples.passes, plain.passes) == (3, 1)
+
+
+def test_views_per_image_are_counted_before_any_is_cut():
+    tiled = Samples(DataSet("d", good_records(2)), TILED)
+    assert tiled.views_per_image == len(tiled[0].pixels) > 1
+    assert Samples(DataSet("d", good_records(2)), WHOLE).views_per_image == 1
+    assert Samples(DataSet("d", ()), TILED).views_per_image == 0

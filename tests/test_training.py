@@ -185,6 +185,42 @@ def test_two_optimisers_take_turns():
     assert not torch.equal(one.weight, start[1])
 
 
+def test_gradients_pass_through_a_frozen_network_and_leave_its_weights_alone():
+    one, two = nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    start = [p.detach().clone() for p in (one.weight, two[0].weight)]
+    same = []
+
+    def step(networks, batch, now):
+        colour = batch.x.mean(dim=(2, 3))
+        passed = now.frozen("two", networks["one"](colour))
+        assert float(now.mean(passed.mean())) == pytest.approx(float(passed.mean().detach()))
+        now.update("one", passed.square().mean())
+        same.append(all(p.grad is None and p.requires_grad for p in two.parameters()))
+        return {"one": passed.mean()}
+
+    optimisers = {"one": torch.optim.Adam(one.parameters(), lr=0.01)}
+    learner = Learner({"one": one, "two": two}, optimisers, step)
+    train(learner, drawn_samples(4), PLAN, Run(device="cpu"))
+    assert all(same)
+    assert not torch.equal(one.weight, start[0])
+    assert torch.equal(two[0].weight, start[1])
+    assert int(two[1].num_batches_tracked) == 4, "it is the network itself, statistics included"
+
+
+def test_a_rest_that_is_too_small_is_left_out():
+    sizes = []
+
+    def step(networks, batch, now):
+        assert now.steps == 4
+        sizes.append(len(batch.x))
+        return {"loss": torch.zeros(())}
+
+    learner = Learner(colour_learner().networks, {}, step)
+    train(learner, drawn_samples(5), Plan(2, 2, least=2), Run(device="cpu"))
+    assert sizes == [2, 2, 2, 2]
+    assert [Plan(1, 4, least=least).steps(10) for least in (1, 2, 3)] == [3, 3, 2]
+
+
 def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_finite_weights(tmp_path):
     run = Run(device="cpu", checkpoint=tmp_path)
     learner = colour_learner(spoil_at=5)
@@ -323,6 +359,28 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path):
 def written(folder):
     file = folder / "checkpoint.safetensors"
     return file.stat().st_mtime_ns if file.exists() else 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ganomaly", "advae"])
+def test_several_processes_train_networks_that_pass_gradients_to_each_other(method, tmp_path):
+    text = """
+        import sys, warnings
+        sys.path.insert(0, {tests!r})
+        warnings.simplefilter("ignore")
+        from blemish import Detector, Run
+        from drawn import plates
+        detector = Detector({method!r}, "tiny", device="cpu", epochs=2, false_alarms=0.4)
+        detector.fit(plates(), Run(devices=2))
+        print("done", len(detector.history["loss"]))
+    """
+    script = tmp_path / "script.py"
+    tests = str(Path(__file__).parent)
+    script.write_text(textwrap.dedent(text.format(tests=tests, method=method)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.stdout.split() == ["done", "2"], done.stderr
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from blemish.datasets.base import image_digest as image_digest
 from blemish.datasets.checking import check_dataset as check_dataset
 from blemish.datasets.opening import list_categories as list_categories
 from blemish.datasets.opening import open_dataset as open_dataset
+from blemish.datasets.saving import save_dataset as save_dataset
 from blemish.detector import Detector as Detector
 from blemish.doctor import examination_text as examination_text
 from blemish.doctor import examine as examine
@@ -47,8 +48,17 @@ from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
 from blemish.listing import method_names as method_names
 from blemish.metrics.figure import Figure as Figure
+from blemish.metrics.uniformity import uniformity_figures as uniformity_figures
 from blemish.model_file import is_encoder_file as is_encoder_file
 from blemish.options import parse_assignments as parse_assignments
+from blemish.preparation.locating import read_crop_options as read_crop_options
+from blemish.preparation.maps_back import maps_to_photos as maps_to_photos
+from blemish.preparation.part_crop import Cropped as Cropped
+from blemish.preparation.part_crop import crop_parts as crop_parts
+from blemish.preparation.regions import THIRDS as THIRDS
+from blemish.preparation.regions import read_regions as read_regions
+from blemish.preparation.sub_parts import SubParts as SubParts
+from blemish.preparation.sub_parts import split_parts as split_parts
 from blemish.pretrained import Pretrained as Pretrained
 from blemish.pretrained import pretrain as pretrain
 from blemish.reporting.comparison_page import write_comparison as write_comparison
@@ -57,6 +67,7 @@ from blemish.reporting.html import write_report as write_report
 from blemish.reporting.pictures import overlay as overlay
 from blemish.reporting.results import write_categories as write_categories
 from blemish.reporting.results import write_results as write_results
+from blemish.reporting.synthesis_page import write_synthesis as write_synthesis
 from blemish.result_files import RESULT_COLUMNS as RESULT_COLUMNS
 from blemish.result_files import line_of as line_of
 from blemish.result_files import safe_text as safe_text
@@ -69,6 +80,9 @@ from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station
 from blemish.station.server import run_station as run_station
+from blemish.synthesis.compose import compose as compose
+from blemish.synthesis.producing import make_gan as make_gan
+from blemish.synthesis.producing import synthesize as synthesize
 from blemish.tracking import TRACKERS as TRACKERS
 from blemish.types import Prediction as Prediction
 from blemish.types import Region as Region

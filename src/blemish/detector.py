@@ -29,12 +29,12 @@ from blemish.fitted import Fitted, Paths, collect, recorded_paths
 from blemish.folds import choose_folds
 from blemish.images import read_image
 from blemish.maps import find_regions
+from blemish.method_options import geometry_for, read_options
 from blemish.methods.base import Method, Run, Supervision
 from blemish.model_file import ModelFile, read_detector_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
 from blemish.pretrained import Pretrained
-from blemish.settings import geometry_for, read_options
 from blemish.types import Image, Prediction
 
 ImageSource = str | Path | bytes | NDArray[np.generic]
@@ -67,7 +67,6 @@ class Detector:
         self.false_alarms = self.settings.false_alarms
         self.pixel_false_alarms = self.settings.pixel_false_alarms
         check_rate(self.false_alarms)
-        training_samples.check(self.settings, method, self._method_class)
         self._fitted: Fitted | None = None
 
     # ------------------------------------------------------------------ learning

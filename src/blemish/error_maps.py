@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from blemish.datasets.splits import rank_groups
 from blemish.samples import Samples
 
 HELD_OUT = 0.15  # share of the parts that is not trained on but tells the usual error
@@ -16,19 +15,9 @@ Maps = NDArray[np.float32]
 
 
 def hold_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Part the images by part: to train on, and to measure on.
-
-    With fewer than four parts both are all images.
-    """
+    """Part the images by part: to train on, and photos to measure on."""
     # Another salt than the calibration split: its end of the ranking is not here any more.
-    ranked = rank_groups((r.group for r in samples.data), f"{seed}|usual error")
-    if len(ranked) < 4:
-        return samples, samples
-    held = set(ranked[: max(1, round(HELD_OUT * len(ranked)))])
-    return (
-        samples.part(r.key for r in samples.data if r.group not in held),
-        samples.part(r.key for r in samples.data if r.group in held),
-    )
+    return samples.hold_out(HELD_OUT, f"{seed}|usual error")
 
 
 def usual_error(errors: Maps, valid: NDArray[np.bool_], by_place: bool) -> Maps:

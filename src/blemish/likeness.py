@@ -66,13 +66,14 @@ def find_likeness(
     if found is None or other is None:
         return None
     side = max(SMALLEST, round(SURROUNDINGS * max(right - left, bottom - top)))
+    centre = (top + bottom) / 2, (left + right) / 2
+    row, column = _in_image(layout, number, found.at)
     there = geometry.layout((other.shape[0], other.shape[1]))
-    return Likeness(
-        digest=found.digest,
-        distance=found.distance,
-        own=_cut_out(image, _in_image(layout, number, found.at), side),
-        good=_cut_out(other, _in_image(there, found.number, found.there), side),
-    )
+    good_row, good_column = _in_image(there, found.number, found.there)
+    # The patch lies somewhere in the region: both pictures show it at the same place.
+    beside = centre[0] + round(good_row - row), centre[1] + round(good_column - column)
+    own, good = _cut_out(image, centre, side), _cut_out(other, beside, side)
+    return Likeness(found.digest, found.distance, own, good)
 
 
 def _in_image(layout: Layout, number: int, at: Point) -> Point:

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import blemish
-from blemish import options, registry
+from blemish import options, registry, training_samples
 from blemish.datasets.base import DataSet
 from blemish.datasets.splits import calibration_split
 from blemish.datasets.unlabelled import unlabelled_images
 from blemish.errors import ModelFileError, OptionError
+from blemish.method_options import geometry_for, read_options
 from blemish.methods.base import Method, Run
 from blemish.model_file import ENCODER, ModelFile, part, read_encoder_file, write_model_file
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
-from blemish.samples import Samples
-from blemish.settings import Settings, geometry_for, read_options
+from blemish.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ def pretrain(
     else:
         seen, _ = calibration_split(data, settings.calibration_share, settings.seed)
     geometry = geometry_for(settings, seen, learner)
-    samples, run = Samples(seen, geometry), run or Run()
+    samples, run = training_samples.make(seen, geometry, settings), run or Run()
     run.seed, run.device, run.precision = settings.seed, settings.device, settings.precision
     learner.pretrain(samples, run)
     pipeline = Pipeline(geometry, learner, learner.post, settings.batch_size)
-    digests, card = tuple(samples.digests), {"name": seen.name, "learned": len(seen)}
+    digests, card = training_samples.digests(samples), {"name": seen.name, "learned": len(seen)}
     return Pretrained(method, settings, pipeline, digests, card, dict(run.history))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from blemish.augmentation.classic import Changes
 from blemish.datasets.base import DataSet, Record, image_digest
+from blemish.datasets.splits import rank_groups
 from blemish.parallel import read_ahead
 from blemish.preprocess import Geometry
 from blemish.types import Pixels
@@ -72,7 +73,8 @@ class Samples:
         geometry: What views are cut by.
         changes: How good views may be changed where a method asks for changed ones; None = not.
         copies: Changed copies of each view for methods that see every view only once.
-        keep_bytes: Largest memory of kept views.
+        keep_bytes: Views are kept in memory up to this many bytes.
+        source: Where views come from instead, such as a region of those of other samples.
     """
 
     data: DataSet
@@ -80,6 +82,7 @@ class Samples:
     changes: Changes | None = None
     copies: int = 0
     keep_bytes: int = KEEP_BYTES
+    source: Callable[[Record], Views] | None = None
     _kept: dict[str, Views] = field(default_factory=dict, repr=False)
     _digests: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -87,10 +90,10 @@ class Samples:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Views:
-        return self._read(self.data.records[index])
+        return self.read(self.data.records[index])
 
     def __iter__(self) -> Iterator[Views]:
-        return read_ahead(self._read, self.data.records, ahead=self._ahead)
+        return read_ahead(self.read, self.data.records, ahead=self._ahead)
 
     @property
     def normals(self) -> Samples:
@@ -107,7 +110,7 @@ class Samples:
         """Digest of every image, in order; images that were read before are not read again."""
         missing = [r for r in self.data if r.key not in self._digests]
         for record in missing:
-            self._digests[record.key] = self._read(record).digest
+            self._digests[record.key] = self.read(record).digest
         return [self._digests[r.key] for r in self.data]
 
     @property
@@ -143,7 +146,7 @@ class Samples:
             keep: Keep the views in memory for the next time; a method that looks once needs none.
         """
         waiting: list[tuple[Views, int]] = []
-        read = partial(self._read, keep=keep)
+        read = partial(self.read, keep=keep)
         for views in read_ahead(read, self.data.records, ahead=self._ahead):
             for number in range(len(views.pixels)):
                 waiting.append((views, number))
@@ -156,6 +159,20 @@ class Samples:
     def part(self, keys: Iterable[str]) -> Samples:
         """The images with these keys, in order."""
         return self._part(self.data.select(keys=keys))
+
+    def hold_out(self, share: float, salt: str) -> tuple[Samples, Samples]:
+        """Part the images by part, about `share` of the photos on the second side.
+
+        Synthetic images stay on the first; with fewer than four parts both sides are all images.
+        """
+        ranked = rank_groups((r.group for r in self.data if not r.synthetic), salt)
+        if len(ranked) < 4:
+            return self, self
+        held = set(ranked[: max(1, round(share * len(ranked)))])
+        return (
+            self.part(r.key for r in self.data if r.group not in held),
+            self.part(r.key for r in self.data if r.group in held),
+        )
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -201,25 +218,30 @@ class Samples:
         # The same views again, not read again.
         return replace(self, data=data)
 
-    def _read(self, record: Record, keep: bool = True) -> Views:
+    def read(self, record: Record, keep: bool = True) -> Views:
+        """The views of one image, kept in memory for the next time if asked and there is room."""
         kept = self._kept.get(record.key)
         if kept is not None:
             return kept
+        views = self._look(record) if self.source is None else self.source(record)
+        self._digests[record.key] = views.digest
+        # Images of one data set are alike, so one tells how many fit.
+        size = views.pixels.nbytes + 2 * views.valid.nbytes
+        if keep and (len(self._kept) + 1) * size <= self.keep_bytes:
+            self._kept[record.key] = views
+        return views
+
+    def _look(self, record: Record) -> Views:
         image = self.data.image(record)
         mask = self.data.mask(record, (image.shape[0], image.shape[1]))
         pixels, valid, layout = self.geometry.views(image)
-        views = Views(
+        return Views(
             record,
             pixels,
             valid,
             None if mask is None else self.geometry.mask_views(mask, layout),
             image_digest(image),
         )
-        self._digests[record.key] = views.digest
-        # Images of one data set are alike, so one tells how many fit.
-        if keep and (len(self._kept) + 1) * (pixels.nbytes + 2 * valid.nbytes) <= self.keep_bytes:
-            self._kept[record.key] = views
-        return views
 
 
 def _batch(items: Sequence[tuple[Views, int]]) -> Batch:

@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from blemish import options
-from blemish.datasets.base import DataSet
-from blemish.errors import OptionError, UnknownNameError
+from blemish.errors import OptionError
 from blemish.images import DEFAULT_MAX_PIXELS, read_mask
-from blemish.methods.base import Method
 from blemish.options import option
 from blemish.preprocess import RESAMPLING, Fit, Geometry, auto_size
-
-SHAPES_LOOKED_AT = 16  # `image_size=auto` looks at this many images
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class Settings:
         4, "Changed copies of each good image, for methods that look once (patchcore).", low=1
     )
     calibration_share: float = option(
-        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.9
+        0.2, "Share of the good training parts held out for calibration.", low=0.01, high=0.99
     )
     calibration: str = option(
         "auto",
@@ -82,40 +78,6 @@ def split_options(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
     reserved = set(options.names(Settings))
     own = {name: value for name, value in values.items() if name in reserved}
     return own, {name: value for name, value in values.items() if name not in reserved}
-
-
-def read_options(
-    name: str, method: type[Method], preset: str | None, values: Mapping[str, Any]
-) -> tuple[Settings, Any]:
-    """Options of the detector and of a method from what a user gave, text included.
-
-    Args:
-        name: Name of the method.
-        method: Its class.
-        preset: Name of a set of option values of the method.
-        values: Options of both; they go before those of the preset.
-
-    Raises:
-        UnknownNameError: No such preset or option.
-        OptionError: An option has a value that it cannot take.
-    """
-    if preset is not None:
-        if preset not in method.presets:
-            raise UnknownNameError("preset", preset, method.presets)
-        values = {**method.presets[preset], **values}
-    shared, own = split_options(values)
-    settings = options.build(Settings, shared, "the detector")
-    known = {*options.names(Settings), *options.names(method.Options)}
-    for option_name in own:
-        if option_name not in known:
-            raise UnknownNameError(f"option of {name}", option_name, known)
-    return settings, options.build(method.Options, own, f"method {name}")
-
-
-def geometry_for(settings: Settings, data: DataSet, method: Method) -> Geometry:
-    """Decide on the one geometry for the images of a data set; see :func:`make_geometry`."""
-    shapes = [data.image(record).shape for record in data.records[:SHAPES_LOOKED_AT]]
-    return make_geometry(settings, [s[:2] for s in shapes], method.multiple, method.default_size)
 
 
 def make_geometry(

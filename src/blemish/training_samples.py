@@ -1,33 +1,12 @@
-"""What a detector gives a method to learn from: views, how they may be changed, and their origins."""
+"""What a method is given to learn from: views, how they may be changed, what they came from."""
 
 from __future__ import annotations
 
 from blemish.augmentation.classic import find_changes
 from blemish.datasets.base import DataSet
-from blemish.errors import CapabilityError
-from blemish.methods.base import Method
 from blemish.preprocess import Geometry
 from blemish.samples import Samples
 from blemish.settings import Settings
-
-
-def check(settings: Settings, name: str, method: type[Method]) -> None:
-    """Refuse an augmentation that is not there, or that the method would not look at.
-
-    Args:
-        settings: ``augmentation``.
-        name: Name of the method.
-        method: Tells whether it learns from changed views.
-
-    Raises:
-        UnknownNameError: No such augmentation.
-        CapabilityError: The method learns from views as they are, such as from kept features.
-    """
-    if find_changes(settings.augmentation) is not None and not method.augments:
-        raise CapabilityError(
-            f"{name} does not learn from changed images: leave augmentation="
-            f"{settings.augmentation} out, or use a method that does, such as patchcore."
-        )
 
 
 def make(data: DataSet, geometry: Geometry, settings: Settings) -> Samples:

@@ -24,7 +24,7 @@ OWN = {"backbone": NAME, "false_alarms": 0.4, "image_size": "48x32"}
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    made = pretrain("masked_autoencoder", DATA, preset="tiny", epochs=1, masks=8, device="cpu")
+    made = pretrain("masked_autoencoder", DATA, preset="tiny", device="cpu")
     return str(made.save(tmp_path_factory.mktemp("encoder") / "encoder.safetensors"))
 
 

@@ -161,3 +161,16 @@ def test_exporting_works_where_it_is_declared_and_is_refused_elsewhere(case, tmp
     np.testing.assert_allclose(case.scores_of(again), case.scores, rtol=1e-4)
     assert again.threshold == case.detector.threshold
     assert again.seen == case.detector.seen
+
+
+def test_changed_images_are_learned_from_where_it_is_declared_and_refused_elsewhere(case):
+    if not case.method.augments:
+        with pytest.raises(CapabilityError, match="does not learn from changed images"):
+            case.make(augmentation="aligned")
+        return
+    pytest.importorskip("torchvision")
+    changed = case.make(augmentation="aligned", augmentation_copies=1).fit(case.data)
+    assert case.scores_of(changed) != case.scores
+    # Neither what calibrates nor what is judged is ever changed.
+    assert changed._fitted.learned == case.detector._fitted.learned
+    assert changed._fitted.calibrated == case.detector._fitted.calibrated

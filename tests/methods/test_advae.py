@@ -68,7 +68,8 @@ def one_step(nets, step=9, **options):
     )
     torch.manual_seed(5)
     method = AdVAE(AdVAEOptions(**OPTIONS, **options))
-    return method._step(nets, batch(), now), updates
+    terms = method._step(nets, batch(), now)
+    return {name: term.detach() for name, term in terms.items()}, updates
 
 
 def test_step_one_leaves_the_encoder_alone_and_step_two_everything_else():
@@ -155,35 +156,17 @@ def test_a_term_that_is_idle_for_an_epoch_is_said():
     (said,) = idle_hinges(history, 0.2, ("encoder_odd", "encoder_drawn"))
     assert "encoder_odd was idle in 3 of 4 epochs after the warm-up" in said
     told = []
-    make(epochs=4, code_margin=0.0).fit(plates(8, 1, 1), Run(say=told.append))
+    make(epochs=2, code_margin=0.0).fit(plates(8, 1, 1), Run(say=told.append))
     assert sum("was idle in" in text for text in told) >= 3
-    told.clear()
-    make(epochs=4, adv_encoder=False, adv_generator=False).fit(
-        plates(8, 1, 1), Run(say=told.append)
-    )
-    assert not any("idle" in text for text in told)
 
 
-def test_the_divergence_between_two_normals_is_that_of_torch():
-    values = torch.randn(4, 5, 3)
-    mean, log_variance, other, other_log_variance = values
-    expected = kl_divergence(
-        Normal(mean, (log_variance / 2).exp()), Normal(other, (other_log_variance / 2).exp())
-    )
-    found = losses.gaussian_kl_between(mean, log_variance, other, other_log_variance)
-    torch.testing.assert_close(found, expected)
-    zero = torch.zeros_like(mean)
-    torch.testing.assert_close(
-        losses.gaussian_kl_between(mean, log_variance, zero, zero),
-        losses.gaussian_kl(mean, log_variance),
-    )
-
-
-def test_squared_errors_are_summed_over_the_valid_pixels_of_each_image():
-    x, drawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
-    valid = torch.ones(2, 1, 2, 2)
-    valid[1, :, 0] = 0
-    assert losses.sum_squared_error(x, drawn, valid).tolist() == [3.0, 1.5]
+def test_hinges_that_are_not_trained_with_are_not_missed():
+    used = [
+        AdVAE(AdVAEOptions(**options))._used
+        for options in ({}, {"adv_encoder": False}, {"adv_generator": False}, {"image_margin": 0})
+    ]
+    assert [len(names) for names in used] == [4, 2, 2, 3]
+    assert all(name.startswith("generator") for name in used[1])
 
 
 def test_many_draws_are_averaged_a_few_at_a_time():

@@ -60,7 +60,8 @@ def one_step(nets, **options):
     now = SimpleNamespace(step=3, steps=9, update=update, frozen=frozen, mean=lambda v: v.detach())
     method = GANomaly(GANomalyOptions(latent=4, base=4, most=8, **options))
     method.size_ = (16, 16)
-    return method._step(nets, batch(), now), updates
+    terms = method._step(nets, batch(), now)
+    return {name: term.detach() for name, term in terms.items()}, updates
 
 
 def test_each_side_is_trained_by_its_own_loss_alone():

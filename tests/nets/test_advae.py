@@ -36,6 +36,6 @@ def test_log_variances_stay_within_their_bounds(reads):
     transformer = GaussianTransformer(3, reads)
     mean, log_variance = transformer(*(1e4 * torch.randn(3, 8, 3)))
     assert mean.shape == log_variance.shape == (8, 3)
-    assert float(log_variance.detach().min()) >= LOG_VARIANCE[0]
-    assert float(log_variance.detach().max()) <= LOG_VARIANCE[1]
+    assert float(log_variance.detach().min()) >= LOG_VARIANCE[0] - 1e-4
+    assert float(log_variance.detach().max()) <= LOG_VARIANCE[1] + 1e-4
     assert "usual_kl" in transformer.state_dict(), "a run that goes on knows the margin"

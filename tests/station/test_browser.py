@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
@@ -21,13 +22,16 @@ playwright = pytest.importorskip(
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 
 from blemish import open_dataset, write_png  # noqa: E402
+from blemish.benchmark import Result  # noqa: E402
 from blemish.station.app import create_app  # noqa: E402
 from blemish.station.settings import StationSettings  # noqa: E402
+from station_helpers import bad_png, fill_part, finish, good_png, inspect  # noqa: E402
 
 pytestmark = pytest.mark.slow
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 SIZES = {"desktop": (1280, 860), "tablet": (820, 1180)}
 GOOD, BAD = 12, 6
+REVIEWS = 200
 JOB_MS = 120_000
 playwright.expect.set_options(timeout=30_000)  # of a machine that does other things too
 
@@ -145,6 +149,16 @@ def test_a_defect_is_marked_in_the_right_place(page, plates):
     # A tiny bank from a dozen plates does not see every scratch; where it looks must be no chance.
     assert hits >= BAD / 2, f"{hits} of {BAD} defects hold the darkest pixel of the overlay"
     look(page, "inspection")
+
+
+def test_a_flagged_region_stands_beside_the_good_place_that_is_most_like_it(page):
+    flagged = next(
+        i for i in page.request.get("/api/parts/battery-plate/inspections").json() if i["regions"]
+    )
+    page.goto(flagged["page"])
+    playwright.expect(page.locator("#likeness img")).to_be_visible()
+    assert page.evaluate("document.querySelector('#likeness img').naturalWidth") > 2 * 64
+    look(page, "likeness")
 
 
 def overlay_alpha(page):
@@ -274,6 +288,64 @@ def test_a_challenger_is_trained_promoted_and_rolled_back(page):
     page.goto("/parts/battery-plate/trends")
     assert page.locator("svg.chart").count() == 4
     look(page, "trends")
+
+
+def test_what_was_painted_is_offered_to_methods_that_learn_from_masks(page):
+    page.goto("/parts/battery-plate/relearn")
+    option = page.locator("#method option[value=aexad]")
+    playwright.expect(option).to_be_attached()
+    playwright.expect(option).to_be_enabled()
+    assert f"learns from {BAD} painted defects" in option.text_content()
+
+
+def test_two_hundred_reviews_are_done_from_the_keyboard(page, station):
+    """One key for a good part, two for a defect with the detector's mask; what the station adds."""
+    with httpx.Client(base_url=station, timeout=60) as client:
+        key = fill_part(client, name="Small plate")
+        assert finish(client, client.post(f"/api/parts/{key}/train").json())["state"] == "done"
+        for seed in range(REVIEWS):
+            content = bad_png(seed) if seed % 10 == 0 else good_png(3000 + seed)
+            inspect(client, key, content, f"{seed}.png")
+    page.goto(f"/parts/{key}/review")
+    playwright.expect(page.locator("#desk")).to_be_visible()
+    started = time.monotonic()
+    for seed in range(REVIEWS):  # the audit comes oldest first
+        page.wait_for_function(SHOWN, arg=f"{seed}.png")
+        for press in "hd" if seed % 10 == 0 else "g":
+            page.keyboard.press(press)
+    playwright.expect(page.locator("#empty")).to_be_visible()
+    seconds = (time.monotonic() - started) / REVIEWS
+    page.reload()
+    effort = page.locator("#effort").inner_text()
+    said, keys = re.search(r"([\d.]+) s and ([\d.]+) key", effort).groups()
+    assert f"{REVIEWS} reviews so far" in effort
+    assert float(keys) == pytest.approx(1.1)
+    defects = [i for i in client_rows(page, key) if i["verdict"] == "defect"]
+    assert len(defects) == REVIEWS / 10
+    if folder := os.environ.get("BLEMISH_RESULTS"):
+        figures = {
+            "reviews": (REVIEWS, "reviews in a row, one in ten a defect"),
+            "keys": (float(keys), "key presses per review, as the station counts"),
+            "seconds": (seconds, "seconds per review that browser and station take"),
+            "shown": (float(said), "of these, seconds from shown to said"),
+        }
+        Result(
+            what="station_reviews",
+            command="BLEMISH_RESULTS=benchmarks/results python -m pytest "
+            "tests/station/test_browser.py",
+            data={"name": "drawn"},
+            figures={k: {"value": value, "label": label} for k, (value, label) in figures.items()},
+            notes=["A script answers at once: a person's look at the part comes on top."],
+            peak_memory_mb=None,
+        ).write(Path(folder))
+
+
+SHOWN = """name => document.querySelector('#name').innerText === name
+  && document.querySelector('#desk').ariaBusy === 'false'"""
+
+
+def client_rows(page, key):
+    return page.request.get(f"/api/parts/{key}/inspections?limit=500").json()
 
 
 def test_a_region_of_interest_is_painted(page):

@@ -6,7 +6,7 @@ import pytest
 from blemish import to_png_bytes
 from blemish.station.learning import duel, gather, is_kept
 from blemish.station.promoting import previous_champion, promote, roll_back
-from blemish.station.recipes import challenger_recipe, learn_from_masks, own_recipe
+from blemish.station.recipes import challenger_recipe, own_recipe
 from blemish.station.tables import Part, Promotion, Version
 from drawn import blob_mask
 from station_helpers import bad_png, finish, good_png, inspect
@@ -97,14 +97,16 @@ def test_a_verdict_that_was_taken_back_or_skipped_counts_for_nothing(plate):
 def test_audited_parts_alone_calibrate_as_soon_as_they_can_keep_the_promise(plate):
     for seed in seeds(False, good_png, 3):
         plate.review(good_png(seed), "good", audited=True)
-    rate = plate.put  # asked for by the page of the threshold
+    rate = plate.put
     rate("/api/parts/plate/threshold", json={"false_alarms": 0.2})
     found = material(plate)  # 1 of 5 needs 4 parts
-    assert not found.audit_calibrates
+    assert found.calibration == {}
     assert all(r.calibrates for r in found.data)
     rate("/api/parts/plate/threshold", json={"false_alarms": 0.25})
     found = material(plate)
-    assert found.audit_calibrates
+    assert found.calibration == {"calibration": "split", "calibration_share": 0.2}
+    rate("/api/parts/plate/threshold", json={"false_alarms": 0.05})
+    assert material(plate).calibration == {}
     assert {r.key.split("/")[0] for r in found.data if r.calibrates} == {"good"}
 
 
@@ -116,7 +118,7 @@ def test_a_challenger_may_learn_from_masks_and_keeps_what_the_part_was_told(trai
         assert own.to_json() == own_recipe(part).to_json()
         assert (other.method, other.preset) == ("aexad", "tiny")
         assert other.options == {"image_size": "auto:256", "interpolation": "area"}
-    assert {"aexad", "adtr_plus"} <= set(learn_from_masks())
+    assert {"aexad", "adtr_plus"} <= set(trained.get("/api/challengers").json())
     refused = trained.post("/api/parts/plate/relearn", json={"method": "patchcor"})
     assert (refused.status_code, "patchcore" in refused.json()["error"]) == (400, True)
 

@@ -76,6 +76,20 @@ def test_trends_count_by_day_and_name_the_beginning_of_a_drift(history):
     assert newest == found["days"][-3:]
 
 
+@pytest.mark.parametrize(("days", "kept"), [(range(10), True), (range(10, 20), False)])
+def test_audited_good_parts_alone_tell_whether_p_values_keep_their_promise(history, days, kept):
+    assert history.get("/api/parts/plate/trends").json()["promise"] is None
+    with history.app.state.context.database.write() as session:
+        for row in session.query(Inspection):
+            if int(row.name) // 40 in days and int(row.name) % 10 == 0:
+                row.audited, row.verdict = True, "good"
+    promise = history.get("/api/parts/plate/trends").json()["promise"]
+    assert promise["parts"] == 40
+    assert (promise["chance"] >= 0.01) == kept
+    said = "fit the promise" if kept else "do not fit the promise"
+    assert f"40 audited good parts {said}" in history.get("/parts/plate/trends").text
+
+
 def test_the_page_draws_them_and_raises_the_alarm(history, client):
     page = history.get("/parts/plate/trends").text
     assert page.count("<svg") == 4

@@ -8,8 +8,8 @@ changes. Only good training images are changed, never what calibrates or tests.
     University of Bologna, 2022, chapter on data augmentation: preset ``thesis``.
 
 Differs from [1]: nothing is written to disk; what comes in at the border is the mirrored image; the
-limits are ours where [1] names none. The preset ``aligned`` goes only as far as a part in its fixture
-does: a turn that production never shows teaches that it is normal.
+limits are ours where [1] names none. The preset ``aligned`` goes only as far as a part in its
+fixture does: a turn that production never shows teaches that it is normal.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _warp(planes: NDArray[np.float32], drawn: dict[str, float]) -> NDArray[np.fl
 
 
 def _shade(image: Pixels, drawn: dict[str, float]) -> Pixels:
-    """(H, W, 3) in [0, 1]: blurred, brightened, …"""
+    """(H, W, 3) in [0, 1]: blurred, brightened, with other contrast and gamma."""
     chosen = [name for name in ("blur", "brightness", "contrast", "gamma") if name in drawn]
     if not chosen:
         return image

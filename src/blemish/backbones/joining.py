@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +84,43 @@ def add_average(graph: Graph, features: str, side: int) -> str:
     return graph.add("AveragePool", features, count_include_pad=0, **window)
 
 
-def add_join(graph: Graph, maps: Sequence[str], grids: Sequence[tuple[int, int]]) -> str:
+def add_unfold(graph: Graph, features: str, channels: int, side: int, values: int) -> str:
+    """Add :func:`unfold_neighbourhood` to a graph, (B, C, h, w) to (B, values, h, w)."""
+    size, reach = channels * side * side, side // 2
+    starts = np.arange(values + 1) * size // values
+    kernel = np.zeros((values, size), np.float32)
+    for row, (first, stop) in enumerate(pairwise(starts)):
+        kernel[row, first:stop] = 1 / (stop - first)
+    border = graph.integers(0, 0, reach, reach, 0, 0, reach, reach)
+    wide = graph.add("Pad", features, border, mode="edge")
+    return graph.add("Conv", wide, graph.floats(kernel.reshape(values, channels, side, side)))
+
+
+def add_join(
+    graph: Graph,
+    maps: Sequence[str],
+    grids: Sequence[tuple[int, int]],
+    grid: tuple[int, int] | None = None,
+) -> str:
     """Add :func:`join_grids` to a graph, (B, C, h, w) each to one; `grids` are their h and w."""
-    rows, columns = grids[0]
-    resized = [maps[0]]
-    for tensor, (height, width) in zip(maps[1:], grids[1:], strict=True):
-        matrices = linear_matrix(height, rows), linear_matrix(width, columns)
-        resized.append(graph.between(tensor, *matrices))
+    wanted = grid or grids[0]
+    resized = []
+    for tensor, own in zip(maps, grids, strict=True):
+        if own != wanted:
+            matrices = (linear_matrix(n, m) for n, m in zip(own, wanted, strict=True))
+            tensor = graph.between(tensor, *matrices)
+        resized.append(tensor)
     return resized[0] if len(resized) == 1 else graph.add("Concat", *resized, axis=1)
+
+
+def add_normalised(
+    graph: Graph, x: str, mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> str:
+    """Add the pixels (B, H, W, 3) as a network wants them, (B, 3, H, W)."""
+    # Channels first before anything else: constants per plane are many times as fast.
+    planes = graph.add("Transpose", x, perm=[0, 3, 1, 2])
+    planes = graph.add("Sub", planes, graph.floats(mean[:, None, None]))
+    return graph.add("Div", planes, graph.floats(deviation[:, None, None]))
 
 
 def channel_scale(deviation: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Arrays, Features
+from blemish.backbones.joining import add_normalised
 from blemish.backbones.weights import load_weights, need_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
 from blemish.graphs import Graph
@@ -108,10 +109,7 @@ class TimmFeatures:
     def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
         """Add the network to a graph; see :class:`blemish.backbones.base.Backbone`."""
         margin = self._margin_cells * self.multiple
-        # Channels first before anything else: constants per plane are many times as fast.
-        planes = graph.add("Transpose", x, perm=[0, 3, 1, 2])
-        mean, deviation = (graph.floats(v[:, None, None]) for v in (self._mean, self._std))
-        planes = graph.add("Div", graph.add("Sub", planes, mean), deviation)
+        planes = add_normalised(graph, x, self._mean, self._std)
         if margin:
             # As indices, so that a margin wider than the view is mirrored back and forth as above.
             for axis, n in zip((2, 3), size, strict=True):

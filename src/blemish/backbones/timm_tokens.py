@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.backbones.base import Arrays, Features
+from blemish.backbones.joining import add_normalised
 from blemish.backbones.weights import load_weights, need_weights, read_weights
 from blemish.errors import MissingExtraError, OptionError, UnknownNameError
+from blemish.graphs import Graph
+from blemish.network_graph import add_network
 from blemish.types import Pixels
 
 try:
@@ -106,6 +109,13 @@ class TimmTokens:
             for block in zip(*parts, strict=True)
         ]
 
+    def export(self, graph: Graph, x: str, size: tuple[int, int]) -> list[str]:
+        """Add the network to a graph; see :class:`blemish.backbones.base.Backbone`."""
+        planes = add_normalised(graph, x, self._mean, self._std)
+        maps = add_network(graph, _Maps(self._network.cpu(), self.layers), planes, (3, *size))
+        self._network.to(self._device)
+        return maps
+
     @torch.inference_mode()
     def _tokens(self, x: Pixels) -> list[NDArray[np.float32]]:
         normalised = (x - self._mean) / self._std
@@ -121,6 +131,25 @@ class TimmTokens:
                 intermediates_only=True,
             )
         return [t.float().cpu().numpy() for t in tokens]
+
+
+class _Maps(torch.nn.Module):
+    """Pixels (B, 3, H, W) to one map (B, C, h, w) per block, as one module."""
+
+    def __init__(self, network: Any, layers: tuple[int, ...]):
+        super().__init__()
+        self.network, self.layers = network, list(layers)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = self.network.forward_intermediates(
+            x,
+            indices=self.layers,
+            norm=True,
+            stop_early=True,
+            output_fmt="NCHW",
+            intermediates_only=True,
+        )
+        return found
 
 
 def _create(name: str, layers: tuple[int, ...], pretrained: bool) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli import benchmarking, output, predicting
+from blemish.cli import benchmarking, output, predicting, preparing
 from blemish.cli.progress import progress_bar
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("draw")(preparing.draw)
+app.add_typer(preparing.prepare)
 
 Data = Annotated[
     str, typer.Option("--data", help="A folder, a manifest, or NAME[:PATH] of a known data set.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
-from blemish.cli import pretraining as pretraining  # adds its verb
+from blemish.cli import pretraining as pretraining  # each adds its verbs
+from blemish.cli import synthesizing as synthesizing
 from blemish.cli.app import app
 from blemish.errors import BlemishError, CalibrationWarning
 

@@ -35,6 +35,16 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
     return dict(blemish.parse_assignments(texts or []))
 
 
+def counts(count: int | None, given: Mapping[str, Any]) -> dict[str, int]:
+    """So many drawn images in all, in the proportion of the set that they stand in for."""
+    if count is None:
+        return {}
+    if twice := {"good", "defective"} & set(given):
+        raise blemish.OptionError(f"--count and {min(twice)}= are both given; leave one out.")
+    defective = max(1, round(count * 53 / 260))
+    return {"good": count - defective, "defective": defective}
+
+
 def rate(text: str) -> float:
     """Read a rate: ``0.01`` or ``1%``."""
     try:
@@ -131,6 +141,18 @@ def print_fitted(detector: blemish.Detector, path: Path) -> None:
         f"{detector.false_alarms:.3g} of good parts asked for, true rate {low:.3g} to {high:.3g} "
         f"(95 %).\nWrote {path} ({path.stat().st_size / 1e6:.1f} MB)."
     )
+
+
+def print_cropped(done: blemish.Cropped) -> None:
+    """Say how many photos were cut, and why others were not."""
+    print(
+        f"Cut {len(done.accepted)} of {len(done.crops)} photos, {done.decoded} of them read now.\n"
+        f"Data set: {done.folder / 'manifest.csv'}; corners: {done.folder / 'corners.json'}"
+    )
+    for crop in done.rejected[:10]:
+        print(f"Rejected {crop.key}: {crop.found.reason}")
+    if done.rejected:
+        print(f"{len(done.rejected)} rejected in all: {done.folder / 'rejected.csv'}")
 
 
 def print_prediction(prediction: blemish.Prediction) -> None:

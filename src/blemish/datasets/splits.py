@@ -30,8 +30,8 @@ def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, 
 
     Args:
         data: Any data set; of its images only the good ones of ``"train"`` are used.
-        share: Share in (0, 1) of the groups to calibrate on; at least one group, and at least one
-            is left to learn from.
+        share: Share in (0, 1) of the parts to calibrate on; at least one, and at least one group
+            is left to learn from, which may be synthetic.
         seed: Other seeds give other splits.
 
     Returns:
@@ -45,7 +45,8 @@ def calibration_split(data: DataSet, share: float, seed: int) -> tuple[DataSet, 
         raise OptionError(f"A calibration share of {share} is not between 0 and 1; 0.2 is usual.")
     normals, groups, ranked = _calibratable(data, seed)
     # The share is one of all parts, so barred parts do not shrink the calibration set.
-    wanted = min(max(int(share * len(groups) + 0.5), 1), len(groups) - 1)
+    left = len({r.group for r in normals}) - 1
+    wanted = min(max(int(share * len(groups) + 0.5), 1), left)
     held_out = set(ranked[:wanted])
     learn = tuple(r for r in normals if r.group not in held_out)
     calibrate = tuple(r for r in normals if r.group in held_out)

@@ -1,10 +1,10 @@
 """Synthetic images: marked in their files, listed in a manifest that cannot be edited unseen.
 
-A folder of them holds ``synthetic.json``: who made them, of which photos (digests), and per image its
-file, the digest of its pixels and what it was made of. The manifest ends with a checksum of all this.
-Beside it, each PNG file carries a mark of its own, so that one that was copied elsewhere is still
-known for what it is. Synthetic images are for learning only: they never calibrate and never test, and
-neither do the photos that they were made from.
+A folder of them holds ``synthetic.json``: who made them, of which photos (digests), and per image
+its file, the digest of its pixels and what it was made of. The manifest ends with a checksum of all
+this. Beside it, each PNG file carries a mark of its own, so that one that was copied elsewhere is
+still known for what it is. Synthetic images are for learning only: they never calibrate and never
+test, and neither do the photos that they were made from.
 """
 
 from __future__ import annotations
@@ -189,8 +189,8 @@ def check_synthetic(data: DataSet) -> None:
     for record in data:
         if record.synthetic and record.split == "test":
             raise OverlapError(
-                f"{data.name}: the test image {record.key} is synthetic, and figures on images that "
-                "were never taken say nothing. Move it to training."
+                f"{data.name}: the test image {record.key} is synthetic, and figures on images "
+                "that were never taken say nothing. Move it to training."
             )
         if not record.synthetic and isinstance(record.image, Path) and is_marked(record.image):
             raise OverlapError(
@@ -220,8 +220,8 @@ def _read_checked(path: Path, digest: str) -> Image:
     image = read_image(path)
     if image_digest(image) != digest:
         raise DataError(
-            f"{path} is not the image that {FILE} beside it describes: its pixels were changed. Run "
-            "`blemish synthesize` again."
+            f"{path} is not the image that {FILE} beside it describes: its pixels were changed. "
+            "Run `blemish synthesize` again."
         )
     return image
 

@@ -13,21 +13,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from blemish.backbones.base import Backbone, Features, to_half
-from blemish.backbones.joining import channel_scale, join_grids
+from blemish.backbones.joining import add_join, channel_scale, join_grids
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.devices import seeded
 from blemish.errors import MissingExtraError
 from blemish.features.feature_bank import FeatureBank
 from blemish.features.feature_cache import cached
 from blemish.features.view_feed import View, ViewFeed, good_views
+from blemish.graphs import Graph
 from blemish.maps import Post
-from blemish.methods.base import Method, Output, Run, State
+from blemish.methods.base import GraphOutput, Method, Output, Run, State
 from blemish.model_file import part
 from blemish.nets.feature_transformer import RECONSTRUCTORS, Size, make_reconstructor
+from blemish.network_graph import add_network
 from blemish.options import option, to_json
-from blemish.preprocess import cell_valid
+from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Samples
 from blemish.training import Learner, Moment, Plan, train
 from blemish.types import Pixels
@@ -103,6 +106,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class ReconstructsFeatures(Method):
     """A method whose map is the difference between features and what was drawn of them."""
 
+    exportable = True
     default_size = (256, 256)
 
     options: ReconstructionOptions
@@ -192,9 +196,22 @@ class ReconstructsFeatures(Method):
     @torch.inference_mode()
     def _difference(self, view: Pixels) -> NDArray[np.float32]:
         """(h, w) of one view. One by one: a batch could round in another order."""
-        features = self._scaled(torch.from_numpy(self._join(self.backbone_, view[None])))
-        difference = self.network_(features) - features
-        return np.asarray(difference[0].square().sum(dim=0).sqrt().numpy(), np.float32)
+        kept = self._join(self.backbone_, view[None])
+        features = torch.from_numpy((kept - self.mean_) * self.scale_).permute(0, 3, 1, 2)
+        return np.asarray(_Difference(self.network_)(features)[0].numpy(), np.float32)
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: tuple[int, int]) -> GraphOutput:
+        """The same as :meth:`predict_batch`."""
+        grids = [(size[0] // s, size[1] // s) for s in self.backbone_.strides]
+        joined = add_join(graph, self.backbone_.export(graph, x, size), grids, self.grid_)
+        half = graph.add("Cast", _add_within_half(graph, joined), to=TensorProto.FLOAT16)
+        kept = graph.add("Cast", half, to=TensorProto.FLOAT)
+        mean, scale = (graph.floats(v[:, None, None]) for v in (self.mean_, self.scale_))
+        features = graph.add("Mul", graph.add("Sub", kept, mean), scale)
+        shape = (len(self.mean_), *self.grid_)
+        (maps,) = add_network(graph, _Difference(self.network_).eval(), features, shape)
+        inside = add_cell_valid(graph, valid, size, self.grid_)
+        return GraphOutput(graph.add("Where", inside, maps, graph.floats(0)), self.grid_)
 
     def state(self) -> State:
         """Backbone, scale of its channels, and reconstructor."""
@@ -238,3 +255,20 @@ class ReconstructsFeatures(Method):
         )
         self.mean_, deviation = values.mean(axis=0), values.std(axis=0)
         self.scale_ = channel_scale(deviation)
+
+
+class _Difference(torch.nn.Module):
+    """Features (B, C, h, w) to the length of what is not drawn again, (B, h, w)."""
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (self.network(features) - features).square().sum(dim=1).sqrt()
+
+
+def _add_within_half(graph: Graph, values: str) -> str:
+    """What :func:`to_half` does before it rounds."""
+    limit = float(np.finfo(np.float16).max)
+    return graph.add("Clip", values, graph.floats(-limit), graph.floats(limit))

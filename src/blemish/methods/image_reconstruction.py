@@ -53,7 +53,7 @@ class ReconstructionOptions:
     top_share: float = option(0.001, "Share of pixels that pooling=top counts.", low=1e-6, high=1)
     difference_scale: str = option(
         "fixed",
-        "The difference picture's scale: one for all images, or per image as in [1].",
+        "The difference picture's scale: one for all images, or one per image.",
         choices=("fixed", "per_image"),
     )
 

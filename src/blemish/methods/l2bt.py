@@ -19,7 +19,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,9 @@ from numpy.typing import NDArray
 
 from blemish.backbones.base import Backbone, Features, to_half
 from blemish.backbones.joining import (
+    add_average,
+    add_join,
+    add_unfold,
     average_neighbourhood,
     join_grids,
     unfold_neighbourhood,
@@ -37,12 +39,15 @@ from blemish.devices import find_device, has_bf16, seeded
 from blemish.errors import DataError, MissingExtraError, OptionError
 from blemish.features.feature_cache import FeatureCache, cached
 from blemish.features.token_feed import TokenFeed, Vectors
+from blemish.graphs import Graph
 from blemish.maps import Post
-from blemish.methods.base import Method, Output, Run, State
+from blemish.methods.base import GraphOutput, Method, Output, Run, Size, State
+from blemish.methods.teacher_options import L2BTOptions
 from blemish.model_file import part
-from blemish.nets.token_students import TokenStudents, both_directions
-from blemish.options import option, to_json
-from blemish.preprocess import cell_valid
+from blemish.nets.token_students import StudentErrors, TokenStudents, both_directions
+from blemish.network_graph import add_network
+from blemish.options import to_json
+from blemish.preprocess import add_cell_valid, cell_valid
 from blemish.samples import Samples
 from blemish.training import Learner, Moment, Plan, train
 from blemish.types import Pixels
@@ -54,55 +59,13 @@ except ImportError as error:
     raise MissingExtraError("The method l2bt", "train") from error
 
 MEASURED_VIEWS = 64  # tell how large the values of a channel usually are
-TEACHER = "vit_base_patch14_reg4_dinov2"
-
-
-@dataclass(frozen=True)
-class L2BTOptions:
-    """Options of L2BT."""
-
-    backbone: str = option(TEACHER, "Teacher: any timm vision transformer or CNN, or filter_bank.")
-    weights: str | None = option(None, "Weights of a timm model: a file, 'random' or 'download'.")
-    layers: tuple[int, ...] = option(
-        (7, 11), "The early and the late block of a transformer, counted from 0."
-    )
-    strides: tuple[int, ...] = option(
-        (), "The early and the late feature map of a CNN by stride, in place of layers."
-    )
-    neighbourhood: int = option(1, "Side of the neighbourhood averaged around a patch.", low=1)
-    unfold: int = option(
-        0, "Values that it is unfolded into, in place of its mean; 0 = not.", low=0
-    )
-    standardise: bool = option(
-        False, "Shift and scale each channel to mean 0 and deviation 1 over good patches."
-    )
-    hidden: int = option(0, "Units of the students' hidden layers; 0 = mean of both widths.", low=0)
-    epochs: int = option(50, "Times that every patch is seen.", low=1)
-    train_batch: int = option(4, "Images per step, or as many patches as they have.", low=1)
-    train_patches: int = option(0, "Patches per step in place of train_batch; 0 = not.", low=0)
-    batching: str = option(
-        "tokens", "A step sees shuffled patches, or whole images.", choices=("tokens", "image")
-    )
-    learning_rate: float = option(1e-4, "Learning rate of Adam.", low=1e-9)
-    remember: bool = option(True, "Compute the teacher once; false: at every step, as published.")
-    memory_mb: float = option(2000.0, "Largest size of patches held in memory, in MB.", low=1)
-    direction: str = option(
-        "product",
-        "The map: product of both students' errors, or one of them.",
-        choices=("product", "forward", "backward"),
-    )
-    boxes: tuple[int, ...] = option(
-        (5, 5, 5, 5, 5, 7, 7, 7), "Box filters of the map, in pixels of the original.", low=1
-    )
-    top_share: float = option(
-        0.001, "Share of the original's pixels whose mean is the score.", low=1e-6, high=1
-    )
 
 
 class L2BT(Method):
     """Two students of a frozen teacher."""
 
     Options = L2BTOptions
+    exportable = True
     default_size = (1036, 1036)
     presets = {  # noqa: RUF012
         "paper": {"image_size": "1036", "interpolation": "bicubic", "batching": "image"},
@@ -211,6 +174,28 @@ class L2BT(Method):
             cells = cell_valid(ok, found.shape)
             found[cells] = self._errors(vectors.reshape(-1, vectors.shape[2])[cells.ravel()])
         return Output(maps)
+
+    def export_graph(self, graph: Graph, x: str, valid: str, size: Size) -> GraphOutput:
+        """The same as :meth:`predict_batch`: teacher, both students, their errors."""
+        side, values = self.options.neighbourhood, self.options.unfold
+        grids = [(size[0] // s, size[1] // s) for s in self._backbone.strides]
+        maps = self._backbone.export(graph, x, size)
+        if values:
+            pairs = zip(maps, self._backbone.channels, strict=True)
+            maps = [add_unfold(graph, m, count, side, values) for m, count in pairs]
+        else:
+            maps = [add_average(graph, m, side) for m in maps]
+        vectors = graph.add("Transpose", add_join(graph, maps, grids), perm=[0, 2, 3, 1])
+        if self.mean_ is not None and self.scale_ is not None:
+            vectors = graph.add("Sub", vectors, graph.floats(self.mean_))
+            vectors = graph.add("Mul", vectors, graph.floats(self.scale_))
+        width = sum(self._widths)
+        judge = self._judge.cpu().eval()
+        (errors,) = add_network(graph, judge, graph.reshape(vectors, -1, width), (width,))
+        judge.to(self.device_)
+        errors = graph.reshape(errors, -1, *grids[0])
+        inside = add_cell_valid(graph, valid, size, grids[0])
+        return GraphOutput(graph.add("Where", inside, errors, graph.floats(0)), grids[0])
 
     def state(self) -> State:
         """The students' weights and the teacher."""
@@ -380,15 +365,11 @@ class L2BT(Method):
 
     @torch.inference_mode()
     def _errors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, C + C') to (n,): the distance of unit vectors, in [0, 2], or the product of both."""
-        both, channels = torch.from_numpy(vectors).to(self.device_), self._widths[0]
-        early, late = both[:, :channels], both[:, channels:]
-        kind, errors = self.options.direction, torch.ones(len(vectors), device=self.device_)
-        unit = torch.nn.functional.normalize
-        if kind != "backward":
-            guess = self.students_.forward_student(early)
-            errors = errors * (unit(guess, dim=1) - unit(late, dim=1)).norm(dim=1)
-        if kind != "forward":
-            guess = self.students_.backward_student(late)
-            errors = errors * (unit(guess, dim=1) - unit(early, dim=1)).norm(dim=1)
-        return errors.cpu().numpy()
+        """(n, C + C') to (n,): how far the students' guesses are from the teacher."""
+        found: Tensor = self._judge(torch.from_numpy(vectors).to(self.device_))
+        return found.cpu().numpy()
+
+    @property
+    def _judge(self) -> StudentErrors:
+        early, _ = self._widths
+        return StudentErrors(self.students_, early, self.options.direction)

@@ -53,6 +53,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("The method masked_autoencoder", "train") from error
 
+STREAM = 41  # of the random numbers of the masks
 MEASURED = 16  # views that tell the scale of the pictures
 TABLE = "encoder.learned"  # the one array whose shape depends on the size of the images
 # What must be the same in a network to go on from.
@@ -67,6 +68,7 @@ class MaskedAutoencoder(Method):
 
     Options = MaskedAutoencoderOptions
     exportable = True
+    augments = True
     default_size = (256, 256)
     presets = PRESETS
 
@@ -112,7 +114,7 @@ class MaskedAutoencoder(Method):
         """The first phase: squared error of hidden patches, and SSIM."""
         self._make(samples, run)
         self._train("pretrain", samples, run)
-        self._finish(samples, samples)
+        self._finish(samples, samples, run)
 
     def learn(self, samples: Samples, run: Run) -> None:
         """Both phases; only the second where there is something to go on from."""
@@ -126,15 +128,14 @@ class MaskedAutoencoder(Method):
             self._take_over(self._start, run)
             self._start = None
         self._train("finetune", trained_on, run)
-        self._place(find_device(run.device))
-        self._finish(samples, held_out)
+        self._finish(samples, held_out, run)
 
     def _make(self, samples: Samples, run: Run) -> None:
         o = self.options
         height, width = samples.geometry.view_shape
         grid = (height // o.patch, width // o.patch)
         visible = count_visible(grid, o.mask_ratio)
-        generator = np.random.default_rng([run.seed, o.masks])
+        generator = np.random.default_rng([run.seed, STREAM])
         self._bank = torch.from_numpy(draw_masks(o.masking, grid, visible, o.masks, generator))
         with seeded(run.seed):
             self.network_ = MaskedDrawer(self._size, grid)
@@ -217,13 +218,13 @@ class MaskedAutoencoder(Method):
         count = int((~self._bank[0]).sum())
         visible = masks.int().argsort(dim=1, stable=True)[:, :count]
         drawn = networks["masked_autoencoder"](x, visible).float()
-        cells = masks.float().unflatten(1, (1, *self.network_.grid))
+        cells = masks.float().reshape(-1, 1, *self.network_.grid)
         return x, drawn, interpolate(cells, scale_factor=self.options.patch), valid
 
-    def _finish(self, samples: Samples, held_out: Samples) -> None:
+    def _finish(self, samples: Samples, held_out: Samples, run: Run) -> None:
         """Measure errors of good parts: how large they usually are, and how pictures show them."""
         del self._bank
-        self._judge = self._make_judge()
+        self._place(find_device(run.device))
         self.usual_ = np.ones((1, 1), np.float32)
         places = held_out.places
         if not self.options.standardise:
@@ -242,13 +243,7 @@ class MaskedAutoencoder(Method):
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Squared error of every patch, drawn from others."""
-        # On a CPU one by one: a batch could round in another order.
-        size = 1 if self._device.type == "cpu" else len(x)
-        parts = [
-            self._errors(x[first : first + size], valid[first : first + size])
-            for first in range(0, len(x), size)
-        ]
-        errors, drawn = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        errors, drawn = self._errors(x, valid)
         pictures = {
             "hidden in the first of the drawings": self._shown(x),
             "drawn from other patches": drawn.clip(0, 1),
@@ -278,12 +273,6 @@ class MaskedAutoencoder(Method):
         found = np.where(valid, errors[:, 0].cpu().numpy(), np.float32(0))
         return found, np.ascontiguousarray(drawn.permute(0, 2, 3, 1).cpu().numpy())
 
-    def _make_judge(self) -> ComplementaryErrors:
-        o, grid = self.options, self.network_.grid
-        visible = torch.from_numpy(complementary(grid, o.passes, o.partitions))
-        judge = ComplementaryErrors(self.network_, visible, o.combine == "min")
-        return judge.eval().to(self._device)
-
     def _shown(self, x: Pixels) -> Pixels:
         """What the first drawing was made from, grey where something was hidden."""
         rows, columns = self.network_.grid
@@ -296,6 +285,10 @@ class MaskedAutoencoder(Method):
         """Judge where training was: a GPU does in milliseconds what takes a CPU a second."""
         self._device = torch.device(device)
         self.network_.to(self._device)
+        o = self.options
+        visible = torch.from_numpy(complementary(self.network_.grid, o.passes, o.partitions))
+        judge = ComplementaryErrors(self.network_, visible, o.combine == "min")
+        self._judge = judge.eval().to(self._device)
 
     # ------------------------------------------------------------------ keeping
 
@@ -334,7 +327,6 @@ class MaskedAutoencoder(Method):
         self.network_ = network.eval()
         # Made on a GPU, it also runs where there is none; what was asked to stay on the CPU does.
         self._place("cpu" if header["device"] == "cpu" else find_device("auto"))
-        self._judge = self._make_judge()
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

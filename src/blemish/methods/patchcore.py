@@ -145,10 +145,7 @@ class PatchCore(Method):
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Distance of every patch to the nearest patch of the bank."""
-        features = self._embed(x)
-        if self.scale_ is not None:
-            features *= self.scale_
-        features -= self._centre
+        features = self._as_in_bank(x)
         maps = np.zeros(features.shape[:3], np.float32)
         scores = np.zeros(len(x)) if self.options.score == "patch" else None
         for i, vectors in enumerate(features):
@@ -170,14 +167,12 @@ class PatchCore(Method):
         """The neighbour in the bank of the patch that is farthest from the bank."""
         if self.places_ is None:
             return None
-        features = self._embed(x[None])[0]
-        if self.scale_ is not None:
-            features *= self.scale_
+        features = self._as_in_bank(x[None])[0]
         grid = features.shape[:2]
         cells = cell_valid(valid, grid) & cell_valid(inside, grid)
         if not cells.any():
             return None
-        distances, index = nearest(features[cells], self.bank_, self._squares)
+        distances, index = nearest(features[cells], self._centred, self._squares)
         worst = int(distances.argmax())
         found = int(index[worst])
         number, row, column = (int(value) for value in self.places_[found])
@@ -240,6 +235,14 @@ class PatchCore(Method):
         self._centre = self.bank_.mean(axis=0)
         self._centred = self.bank_ - self._centre
         self._squares = np.einsum("ij,ij->i", self._centred, self._centred)
+
+    def _as_in_bank(self, x: Pixels) -> Features:
+        """(B, H, W, 3) to (B, h, w, C): scaled and centred like the bank that is searched."""
+        features = self._embed(x)
+        if self.scale_ is not None:
+            features *= self.scale_
+        features -= self._centre
+        return features
 
     def _embed(self, x: Pixels, backbone: Backbone | None = None) -> Features:
         """(B, H, W, 3) to patch features (B, h, w, C) on the grid of the finest stride."""

@@ -47,6 +47,36 @@ class TokenStudents(nn.Module):
         return self.forward_student(early), self.backward_student(late)
 
 
+class StudentErrors(nn.Module):
+    """How far the students' guesses are from the teacher, patch by patch.
+
+    Args:
+        students: Both students.
+        early: Channels of the early layer.
+        direction: ``"product"`` of both errors, or ``"forward"`` or ``"backward"`` alone.
+    """
+
+    def __init__(self, students: TokenStudents, early: int, direction: str):
+        super().__init__()
+        self.students, self.early, self.direction = students, early, direction
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(n, early + late) to (n,): the distance of unit vectors, in [0, 2], or the product."""
+        early, late = vectors[:, : self.early], vectors[:, self.early :]
+        found = []
+        if self.direction != "backward":
+            found.append(_apart(self.students.forward_student(early), late))
+        if self.direction != "forward":
+            found.append(_apart(self.students.backward_student(late), early))
+        return found[0] if len(found) == 1 else found[0] * found[1]
+
+
+def _apart(guess: Tensor, target: Tensor) -> Tensor:
+    unit = nn.functional.normalize
+    distance: Tensor = (unit(guess, dim=1) - unit(target, dim=1)).norm(dim=1)
+    return distance
+
+
 def both_directions(
     guesses: tuple[Tensor, Tensor], early: Tensor, late: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -118,7 +118,7 @@ def _context(evaluation: Evaluation, command: str | None) -> dict[str, Any]:
         "types": type_rows(evaluation.images),
         "score_charts": [c for c in charts if c],
         "curve_charts": curve_charts(evaluation),
-        "training_charts": training_charts(evaluation),
+        "training_charts": training_charts(evaluation.history),
         "detector_card": card_groups(detector),
         "data_card": card_groups({k: v for k, v in evaluation.data.items() if k not in _OWN_PLACE}),
         "versions": _versions(evaluation),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from blemish.evaluation import Evaluation
 from blemish.reporting.charts import Chart, Series, line_chart
 
 WIDE = 50.0  # largest over smallest value above which an axis is logarithmic
@@ -18,21 +18,24 @@ _KNOWN = {
         "Active latent units",
         "Units of the code that differ between the images of a batch.",
     ),
+    "distance": ("Wasserstein estimate", "How far drawn images are from photos, by the critic."),
+    "penalty": ("Gradient penalty", "How far the critic's slope is from one."),
+    "judge_loss": ("Loss of the judge", ""),
+    "generator_loss": ("Loss of the generator", ""),
     "rate": ("Learning rate", "As a share of the rate that was asked for."),
 }
 
 
-def training_charts(evaluation: Evaluation) -> list[Chart]:
+def training_charts(history: Mapping[str, list[float]]) -> list[Chart]:
     """One chart per curve, the known ones first; a single epoch is no curve.
 
     An axis is logarithmic where all values are positive and span a factor above `WIDE`.
     """
-    order = sorted(evaluation.history, key=lambda n: [*_KNOWN, n].index(n))
-    return [_curve(name, evaluation.history[name]) for name in order if _is_curve(evaluation, name)]
+    order = sorted(history, key=lambda n: [*_KNOWN, n].index(n))
+    return [_curve(name, history[name]) for name in order if _is_curve(name, history[name])]
 
 
-def _is_curve(evaluation: Evaluation, name: str) -> bool:
-    values = evaluation.history[name]
+def _is_curve(name: str, values: list[float]) -> bool:
     # A rate that never changed says nothing.
     return len(values) > 1 and (name not in {"rate", "beta"} or len(set(values)) > 1)
 

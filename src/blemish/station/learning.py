@@ -22,6 +22,7 @@ from blemish.station.blobs import Blobs
 from blemish.station.tables import Inspection, Part, PartImage, Review
 
 SHOWN = ("image_auroc", "false_alarm_rate", "miss_rate", "pixel_f1")
+USUAL_SHARE = 0.2  # of the good parts calibrates
 JUDGED_BY = ("Image AUROC", "Balanced accuracy")
 FEWEST_OF_A_KIND = 5  # that all of five turn out better by luck happens once in 32 times
 
@@ -33,12 +34,12 @@ class Material:
     Attributes:
         data: Training images and, as ``test``, those kept for the duel.
         counts: Kind of image to how many there are, for people.
-        audit_calibrates: Whether the audited good parts are enough to calibrate without the first.
+        calibration: Options of the detector where audited good parts alone calibrate; else none.
     """
 
     data: blemish.DataSet
     counts: dict[str, int]
-    audit_calibrates: bool
+    calibration: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,23 @@ def gather(session: Session, blobs: Blobs, part: Part, masks: bool) -> Material:
     """
     first = list(session.scalars(select(PartImage.sha).where(PartImage.part_id == part.id)))
     counts = {"first": len(first), "good": 0, "calibrating": 0, "painted": 0, "kept": 0}
-    records = []
+    records, known = [], set(first)
     for review in reviewed(session, part):
-        record = None if review.sha in set(first) else _reviewed_record(blobs, review, masks)
+        record = None if review.sha in known else _reviewed_record(blobs, review, masks)
         if record is not None:
             records.append(record)
             for name in _kinds(record):
                 counts[name] += 1
-    alone = counts["calibrating"] >= math.ceil(1 / part.false_alarms) - 1
+    needed = math.ceil(1 / part.false_alarms) - 1
+    alone = counts["calibrating"] >= needed
     old = [replace(_record(blobs, f"first/{sha}", sha), calibrates=not alone) for sha in first]
-    return Material(blemish.DataSet(part.name, (*old, *records)), counts, alone)
+    data = blemish.DataSet(part.name, (*old, *records))
+    if not alone:
+        return Material(data, counts, {})
+    share = needed / len(data.select("train", defective=False))
+    # One fit: several would learn from all audited parts as well.
+    how = {"calibration": "split", "calibration_share": min(max(USUAL_SHARE, share), 0.9)}
+    return Material(data, counts, how)
 
 
 def reviewed(session: Session, part: Part) -> list[Reviewed]:

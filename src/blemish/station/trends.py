@@ -20,12 +20,14 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from blemish.station.tables import Inspection, Part
+import blemish
+from blemish.station.tables import Inspection, Part, Version
 from blemish.station.words import moment
 
 # Half a standard deviation is let pass: a tenth of defective parts moves the mean by a sixth, few
 # calibration parts by as much. With both, the sum reaches 25 by chance once in millions of parts.
 SLACK, ALARM = 0.5, 25.0
+SURPRISING = 0.01  # a chance below which the promise is called broken
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def trend(session: Session, part: Part, days: int = 60) -> dict[str, Any]:
 
     Returns:
         Plain JSON values: ``days`` (day, inspections, flagged, score quantiles, distance of the
-        p-values from uniform, reviewed defects) and ``drift`` or None. Days are those of UTC.
+        p-values from uniform, reviewed defects), ``drift`` or None, and ``promise``: whether the
+        p-values of audited good parts are uniform, or None. Days are those of UTC.
     """
     query = select(Inspection).where(Inspection.part_id == part.id).order_by(Inspection.created)
     rows = list(session.scalars(query))
@@ -74,7 +77,33 @@ def trend(session: Session, part: Part, days: int = 60) -> dict[str, Any]:
     # What a person called defective is no news of camera or light.
     judged = [r for r in rows if r.version_id == part.champion and r.verdict != "defect"]
     drift = find_drift([r.p_value for r in judged])
-    return {"days": daily[-days:], "drift": _describe(drift, [r.created for r in judged])}
+    return {
+        "days": daily[-days:],
+        "drift": _describe(drift, [r.created for r in judged]),
+        "promise": _promise(session, part, judged),
+    }
+
+
+def _promise(session: Session, part: Part, judged: list[Inspection]) -> dict[str, Any] | None:
+    """Whether p-values are what they promise: of audited good parts alone, a draw of production.
+
+    None of them was learned from or calibrated on when its p-value was computed.
+    """
+    audited = [r.p_value for r in judged if r.audited and r.verdict == "good"]
+    version = session.get(Version, part.champion) if part.champion else None
+    if version is None or not audited:
+        return None
+    figures = blemish.uniformity_figures(audited, version.figures.get("calibration_parts"))
+    chance = figures["p_value_ks_test"].value
+    kept = chance is None or chance >= SURPRISING
+    return {
+        "parts": len(audited),
+        "distance": figures["p_value_ks"].value,
+        "chance": chance,
+        "text": f"The p-values of {len(audited)} audited good parts "
+        + ("fit" if kept else "do not fit")
+        + f" the promise (Kolmogorov-Smirnov test: p = {chance:.2g}).",
+    }
 
 
 def _day(day: Any, rows: list[Inspection]) -> dict[str, Any]:

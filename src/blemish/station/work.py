@@ -58,9 +58,7 @@ def run(context: Context, job_id: int) -> None:
         recipe = own_recipe(part) if job.recipe is None else Recipe(**job.recipe)
         masks = recipe.make(part, context.blobs).supervision == "masks"
         material = gather(session, context.blobs, part, masks)
-    # Audited parts that calibrate alone are enough; several fits would learn from them as well.
-    once = {"calibration": "split"} if material.audit_calibrates else {}
-    detector = recipe.make(part, context.blobs, **once)
+    detector = recipe.make(part, context.blobs, **material.calibration)
     said: list[str] = []
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", blemish.CalibrationWarning)

@@ -1,14 +1,14 @@
 """WGAN-GP: a critic of slope one measures how far drawn images are from real ones.
 
-[1] I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, "Improved Training of Wasserstein
-    GANs", NeurIPS 2017, arXiv 1704.00028.
+[1] I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, "Improved Training of
+    Wasserstein GANs", NeurIPS 2017, arXiv 1704.00028.
 [2] M. Marchetti, "Rilevazione di anomalie da immagini mediante deep-learning", MSc thesis,
     University of Bologna, 2022, chapter on WGAN-GP: the layers.
 
 Differs from [2]: the critic's norm looks at one image at a time, or the penalty of an image would
-depend on the rest of its batch; the penalty, the steps per generator step and the optimiser are those
-of [1], because [2] names none; the critic sees real and drawn images changed alike; what draws is a
-running mean of the generator.
+depend on the rest of its batch; the penalty, the steps per generator step and the optimiser are
+those of [1], because [2] names none; the critic sees real and drawn images changed alike; what
+draws is a running mean of the generator.
 """
 
 from __future__ import annotations

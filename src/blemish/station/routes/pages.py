@@ -18,7 +18,6 @@ from blemish.station.charts import trend_charts
 from blemish.station.context import find_part
 from blemish.station.hot_folder import INCOMING
 from blemish.station.learning import reviewed
-from blemish.station.recipes import learn_from_masks
 from blemish.station.routes.common import Station
 from blemish.station.security import COOKIE, cookie_value, same_secret
 from blemish.station.settings import StationSettings
@@ -162,7 +161,6 @@ def relearn_page(station: Station, part: str) -> Response:
             tab="relearn",
             versions=versions,
             counts=counts,
-            maskers=[name for name in learn_from_masks() if name != row.method],
             numbers={v.id: v.number for v in versions},
             previous=promoting.previous_champion(session, row),
             changes=list(session.scalars(changes.order_by(Promotion.id.desc()).limit(20))),
@@ -177,7 +175,8 @@ def trends_page(station: Station, part: str) -> Response:
         row = find_part(session, part)
         found = trend(session, row)
     charts = trend_charts(found, row.false_alarms)
-    return render("trends", part=row, tab="trends", charts=charts, drift=found["drift"])
+    told = {"drift": found["drift"], "promise": found["promise"]}
+    return render("trends", part=row, tab="trends", charts=charts, **told)
 
 
 @router.get("/docs")

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from blemish.station import parts, promoting
 from blemish.station.context import MissingError, find_part
 from blemish.station.jobs import cancel
+from blemish.station.recipes import learn_from_masks
 from blemish.station.routes.common import PROBLEMS, Station
 from blemish.station.tables import Job, Part, Promotion, Version
 from blemish.station.words import job_json, part_json, promotion_json, version_json
@@ -38,6 +39,12 @@ class FolderName(BaseModel):
     """A folder, a manifest or a known data set on the machine that the station runs on."""
 
     folder: str = Field(min_length=1, max_length=1000)
+
+
+@router.get("/challengers")
+def list_challengers() -> list[str]:
+    """List the methods that learn from painted defects."""
+    return list(learn_from_masks())
 
 
 @router.get("/parts")

@@ -29,6 +29,7 @@ async function show() {
   find("#desk").hidden = current === null;
   find("#left").textContent = current ? `${waiting.length + 1}${waiting.length >= 49 ? " or more" : ""} waiting` : "";
   if (!current) return;
+  find("#desk").ariaBusy = "true";
   find("#why").textContent = REASONS[current.reason];
   find("#name").textContent = current.image;
   kind.value = "";
@@ -38,6 +39,7 @@ async function show() {
   opacity.value = blind ? 0 : 45;
   tell();
   if (waiting[0]) new Image().src = waiting[0].image_url; // loaded ahead
+  find("#desk").ariaBusy = "false";
   shownAt = performance.now();
   keys = 0;
 }

@@ -1,0 +1,1 @@
+"""From photos to the images that a method learns from: parts cut out, regions, the way back."""
