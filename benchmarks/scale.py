@@ -259,7 +259,7 @@ def dispatch():
 
     from blemish.scale.cluster import quiet
 
-    count = 1000
+    count = 300
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     quiet()
     rows = ray.data.from_items([{"number": i} for i in range(count)], override_num_blocks=count)

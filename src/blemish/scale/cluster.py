@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from blemish.errors import BlemishError, ClusterError, MissingExtraError
+from blemish.errors import ClusterError, MissingExtraError
 
 try:
     # Asked before Ray reads it: nothing is sent anywhere.
@@ -159,17 +159,15 @@ def compare(own: Mapping[str, str | None], others: Mapping[str, Mapping[str, str
 
 @contextmanager
 def plain_errors(what: str) -> Iterator[None]:
-    """Turn what Ray raises into one sentence; our own errors come through as they are.
+    """Turn what Ray raises into one sentence.
 
     Raises:
         ClusterError: Workers were lost for good.
     """
     try:
         yield
-    except BlemishError:
-        raise
     except ray.exceptions.RayError as error:
-        raise own_error(error) or plain_error(what, error) from error
+        raise plain_error(what, error) from error
 
 
 def plain_error(what: str, error: BaseException) -> ClusterError:
@@ -177,20 +175,6 @@ def plain_error(what: str, error: BaseException) -> ClusterError:
     return ClusterError(
         f"{what} stopped: {first_line(error)}. What is done is kept: the same command goes on."
     )
-
-
-def own_error(error: BaseException | None) -> BlemishError | None:
-    """The error of ours that is inside one of Ray's."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        inside = getattr(error, "cause", None) or error.__cause__
-        if isinstance(error, BlemishError) and not isinstance(inside, BlemishError):
-            # Ray makes classes that are both; the plain one reads better.
-            kind = next(k for k in type(error).__mro__ if k.__module__ == "blemish.errors")
-            return BlemishError.__new__(kind, str(error))
-        error = inside
-    return None
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from blemish.benchmark import Result
 from blemish.errors import BlemishError, MissingExtraError
 from blemish.grid import GridRun, Outcome, Perform
-from blemish.scale.cluster import cluster, own_error, plain_error
+from blemish.scale.cluster import cluster, plain_error
 
 try:
     import ray
@@ -53,5 +53,7 @@ def _outcome(ended: object) -> Result | BlemishError:
     try:
         found: Result = ray.get(ended)
     except ray.exceptions.RayError as error:
-        return own_error(error) or plain_error("The run", error)
+        # An error of the run comes inside one of Ray's.
+        own = getattr(error, "cause", None)
+        return own if isinstance(own, BlemishError) else plain_error("The run", error)
     return found
