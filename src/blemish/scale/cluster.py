@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import socket
 import warnings
@@ -17,6 +17,7 @@ try:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is an exception
     import ray
+    import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise MissingExtraError("Working on several machines", "scale") from error
@@ -101,12 +102,14 @@ def check_machines() -> None:
     for node in alive:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(report).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
-        asked[str(node["NodeManagerHostname"])] = task.remote()
+        name = f"{node['NodeManagerAddress']} (node {node['NodeID'][:8]})"  # a host may be several
+        asked[name] = task.remote()
     try:
         found = dict(zip(asked, ray.get(list(asked.values()), timeout=REPORT_S), strict=True))
     except Exception as error:  # a lost machine, a broken installation, a time-out
         raise ClusterError(
-            f"A machine of the cluster did not say what is installed: {first_line(error)}."
+            f"A machine of the cluster did not say what is installed ({first_line(error)}); "
+            "restart it, or take it out of the cluster."
         ) from error
     compare(report(), found)
 
@@ -185,10 +188,5 @@ def first_line(error: BaseException) -> str:
 
 def quiet() -> None:
     """No progress bars and log lines of Ray Data: what matters is said by blemish."""
-    import logging
-
-    with contextlib.suppress(Exception):
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
