@@ -101,7 +101,8 @@ def inspect_in_bulk(
     with cluster(bulk.address, bulk.workers) as workers, plain_errors("The inspection"):
         files = owner["files"] if owner else list_source(origin, folder.listing, bulk.chunk)
         chunks = cut(files, bulk.chunk)
-        found = {"files": files, "chunks": len(chunks), "images": sum(c.rows for c in chunks)}
+        images = sum(chunk.rows for chunk in chunks)
+        found = {"files": files, "chunks": len(chunks), "images": images}
         if owner is None:
             folder.claim({**wanted, **found})
         else:
@@ -113,7 +114,7 @@ def inspect_in_bulk(
             tally.errors += int(counts["errors"])
             tally.judged += int(counts["images"] - counts["errors"])
             tally.defective += int(counts["defective"])
-            progress("predict", tally.judged + tally.errors, found["images"] - tally.before)
+            progress("predict", tally.judged + tally.errors, images - tally.before)
     tally.seconds = time.perf_counter() - started
     return tally
 

@@ -47,7 +47,8 @@ def cluster(address: str | None, workers: int | None = None) -> Iterator[int]:
         _connect(address, workers)
     try:
         check_machines()
-        yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield workers or max(1, int(there.get("CPU", 1)))
     finally:
         if started:
             ray.shutdown()
@@ -97,7 +98,8 @@ def check_machines() -> None:
         ClusterError: A machine lacks blemish or the extra, or has other versions than this one.
     """
     report = _reporter(PACKAGES)
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node for node in nodes if node["Alive"]]
     asked = {}
     for node in alive:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from blemish.benchmark import Result
 from blemish.errors import BlemishError, MissingExtraError
@@ -40,7 +41,7 @@ class RayEngine:
         with cluster(self.address, self.workers) as workers:
             task = ray.remote(perform).options(num_cpus=1, num_gpus=self.gpus, max_calls=1)
             waiting = list(runs)
-            going: dict[object, GridRun] = {}
+            going: dict[Any, GridRun] = {}
             while waiting or going:
                 while waiting and len(going) < workers:
                     run = waiting.pop(0)
@@ -49,7 +50,7 @@ class RayEngine:
                 yield going.pop(ended), _outcome(ended)
 
 
-def _outcome(ended: object) -> Result | BlemishError:
+def _outcome(ended: Any) -> Result | BlemishError:
     try:
         found: Result = ray.get(ended)
     except ray.exceptions.RayError as error:
