@@ -157,7 +157,10 @@ def overhead():
     figures["share"] = figure(
         np.median(ratios), "Processor time on Ray / of the plain run, start included", values=ratios
     )
-    notes = [BUSY, f"{IMAGES} images; Ray's own processes included; one worker, one thread."]
+    notes = [
+        BUSY,
+        f"{IMAGES} images, {TURNS} turns; Ray's own processes included; one worker, one thread.",
+    ]
     return result(
         "scale_overhead", "overhead", figures, "screw_256", method="patchcore", notes=notes
     )
@@ -271,7 +274,7 @@ def dispatch():
     pool = ray.data.ActorPoolStrategy(size=1)
     first = 0.0, 0.0
     idle = rows.map_batches(Idle, batch_size=1, compute=pool, num_cpus=1)
-    for seen, _ in enumerate(idle.iter_batches(), start=1):
+    for seen, _ in enumerate(idle.iter_rows(), start=1):
         if seen == count // 10:  # starting left out
             first = time.perf_counter(), time.process_time()
     wall, used = time.perf_counter() - first[0], time.process_time() - first[1]
