@@ -32,7 +32,7 @@ BUSY = "The machine had other work: ratios say more than times."
 def result(what, command, figures, data, **rest):
     return Result(
         what=what,
-        command=f"python benchmarks/scale.py {command}",
+        command=f"IMAGES={IMAGES} TURNS={TURNS} ROWS={ROWS} python benchmarks/scale.py {command}",
         data={"name": data},
         figures=figures,
         **rest,

@@ -39,15 +39,19 @@ class RayEngine:
         if not runs:
             return
         with cluster(self.address, self.workers) as workers:
-            task = ray.remote(perform).options(num_cpus=1, num_gpus=self.gpus, max_calls=1)
+            task = ray.remote(num_cpus=1, num_gpus=self.gpus, max_calls=1)(_performed)
             waiting = list(runs)
             going: dict[Any, GridRun] = {}
             while waiting or going:
                 while waiting and len(going) < workers:
                     run = waiting.pop(0)
-                    going[task.remote(run)] = run
+                    going[task.remote(perform, run)] = run
                 (ended,), _ = ray.wait(list(going), num_returns=1)
                 yield going.pop(ended), _outcome(ended)
+
+
+def _performed(perform: Perform, run: GridRun) -> Result:
+    return perform(run)
 
 
 def _outcome(ended: Any) -> Result | BlemishError:
