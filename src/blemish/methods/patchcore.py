@@ -87,6 +87,7 @@ class PatchCore(Method):
     }
 
     options: PatchCoreOptions
+    places_: NDArray[np.int32] | None  # view, row and column of each patch
 
     @property
     def multiple(self) -> int:
