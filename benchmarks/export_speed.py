@@ -246,16 +246,16 @@ def machine_rows(engines, columns):
             if f"{engine} p50 batch 1, ms" in figures:
                 values = [(figures[f"{engine} {COLUMNS[c][0]}"]["value"], c) for c in columns]
                 yield [case.label, engine, *(f"{v:.{COLUMNS[c][1]}f}" for v, c in values)]
-            elif not figures and engine == engines[0]:
+            elif not figures and engine == ENGINES[0]:
                 yield [f"`machine_{case.label.replace(' ', '_')}`", engine, *["–"] * len(columns)]
 
 
 def tables():
     short = ("p50, ms", "images/s", "peak MB", "file, MB")
     head = ("method", "runs in")
-    fill("speed.md", {"machine": markdown((*head, *COLUMNS), machine_rows(ENGINES, COLUMNS))})
+    fill("../speed.md", {"machine": markdown((*head, *COLUMNS), machine_rows(ENGINES, COLUMNS))})
     rows = machine_rows(("onnxruntime fp32",), short)
-    fill("../README.md", {"speed": markdown((*head, *short), rows)})
+    fill("../../README.md", {"speed": markdown((*head, *short), rows)})
 
 
 TARGETS = {"peer": peer, "peer_wide": peer_wide, "small": small, "startup": startup}
