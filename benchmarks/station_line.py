@@ -17,6 +17,7 @@ fixed before the first run.
 
 import hashlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -47,7 +48,7 @@ from line_pages import write_chart, write_table
 
 REVIEWED, FALSE_ALARMS = 0.2, 0.05
 EVERY = int(os.environ.get("LINE_EVERY", "5"))  # days from one relearning to the next
-SECONDS = float(os.environ.get("LINE_SECONDS", "inf"))  # a machine that is lent for so long
+SECONDS = int(os.environ.get("LINE_SECONDS", "0"))  # the machine is lent for; 0 = for ever
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
 KEY = "line"
 
@@ -177,6 +178,14 @@ class Seeded:
         return uuid.UUID(bytes=digest[:16], version=4)
 
 
+class OutOfTimeError(Exception):
+    """The machine has to be given back."""
+
+
+def stop(number, frame):
+    raise OutOfTimeError
+
+
 def run(name, seed):
     """One line from its first to its last day."""
     days = int(os.environ.get("LINE_DAYS", DAYS))
@@ -192,16 +201,19 @@ def run(name, seed):
     with tempfile.TemporaryDirectory() as folder, LINES[name](seed) as pieces:
         context = Context.open(StationSettings(Path(folder) / "station"))
         line = Line(seed, pieces, context, Inspector(context))
-        timed("begin", line.begin)
-        for day in range(1, days + 1):
-            truth = timed("inspect", line.work_through, day)
-            timed("review", line.review, day, truth)
-            if day % EVERY == 0 and day < days:
-                timed("relearn", line.relearn, day)
-            print(name, seed, day, {k: round(v) for k, v in seconds.items()}, flush=True)
-            if sum(seconds.values()) > SECONDS and day < days:
-                line.notes.append(f"Stopped after day {day}: no more time on the machine.")
-                break
+        signal.signal(signal.SIGALRM, stop)
+        signal.alarm(SECONDS)
+        try:
+            timed("begin", line.begin)
+            for day in range(1, days + 1):
+                truth = timed("inspect", line.work_through, day)
+                timed("review", line.review, day, truth)
+                if day % EVERY == 0 and day < days:
+                    timed("relearn", line.relearn, day)
+                print(name, seed, day, {k: round(v) for k, v in seconds.items()}, flush=True)
+        except OutOfTimeError:
+            line.notes.append(f"Stopped after {SECONDS} s: the machine was lent for no longer.")
+        signal.alarm(0)
         context.close()
     result = result_of(name, seed, line, seconds)
     if days == DAYS:
