@@ -10,8 +10,8 @@ better is promoted. The same plates are also judged by the first version alone. 
 with photos of magnetic tile, 40 a day, 8 reviewed, with no drift of our making.
 
 A seed is a results file of its own; LINE_DAYS and LINE_EVERY (days from one relearning to the next)
-make short trials that write none, LINE_SECONDS ends a line early and says so. `table` and `chart`
-write what docs/station.md shows. What happens on the line is in `line_data.py`; both files were
+make short trials that write none, LINE_SECONDS ends a line early and says so. `pages` writes the
+chart and the tables of docs/station.md. What happens on the line is in `line_data.py`; both files were
 fixed before the first run.
 """
 
@@ -44,7 +44,7 @@ from blemish.station.tables import Inspection, Job, Version
 from blemish.station.trends import trend
 from common import RESULTS
 from line_data import DAYS, LINES, WORKERS
-from line_pages import write_chart, write_table
+from line_pages import write_pages
 
 REVIEWED, FALSE_ALARMS = 0.2, 0.05
 EVERY = int(os.environ.get("LINE_EVERY", "5"))  # days from one relearning to the next
@@ -276,9 +276,7 @@ def misses_at_the_rate_of_the_loop(judged):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["table"]:
-        write_table()
-    elif sys.argv[1:] == ["chart"]:
-        write_chart()
+    if sys.argv[1:] == ["pages"]:
+        write_pages()
     else:
         run(sys.argv[1], int(sys.argv[2]))
