@@ -11,8 +11,8 @@ with photos of magnetic tile, 40 a day, 8 reviewed, with no drift of our making.
 
 A seed is a results file of its own; LINE_DAYS and LINE_EVERY (days from one relearning to the next)
 make short trials that write none, LINE_SECONDS ends a line early and says so. `pages` writes the
-chart and the tables of docs/station.md. What happens on the line is in `line_data.py`; both files were
-fixed before the first run.
+chart and the tables of docs/station.md. What happens on the line is in `line_data.py`; both files
+were fixed before the first run.
 """
 
 import hashlib
