@@ -2,7 +2,7 @@
 
 One results file per arm, and per draw of marked defects where there are some. One budget for all
 arms of a kind, set before any of them was run; only `screw_paper` has the published schedule. Arms
-of ADTR+ go on from the ADTR of their data set, which is fitted once per call. Figures of ADTR+
+of ADTR+ go on from the ADTR of their data set, which is fitted once. Figures of ADTR+
 stand apart: it has seen defects. `list` prints all arms, `table` writes docs/methods/adtr.md.
 
 Studies on drawn images and CIFAR-10: benchmarks/adtr_studies.py; times: benchmarks/adtr_speed.py.
@@ -35,8 +35,8 @@ from common import (
     results_of,
 )
 
-EPOCHS = {"screw": 100, "tile": 40}
-PLUS_EPOCHS = {"screw": 60, "tile": 25}
+EPOCHS = {"screw": 60, "tile": 25}
+PLUS_EPOCHS = {"screw": 25, "tile": 12}
 FIGURES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "false_alarm_rate", "miss_rate")
 HEADER = ("image AUROC", "average precision", "pixel AUROC", "AUPRO", "false alarms", "misses")
 
@@ -110,12 +110,16 @@ def given(folder):
 @cache
 def start_of(name, options, folder):
     """The ADTR that ADTR+ goes on from; the good training images are the same in every draw."""
+    chosen = options_of(Arm("start", name, dict(options)))
+    kept = folder.with_name(f"{folder.name}-{name}-{chosen['epochs']}.blemish")
+    if kept.exists():  # runs that share features share it too
+        return Detector.load(kept)
     where, category = SETS[name]
     data = open_dataset(where, category=category)
     good = replace(data, records=data.select("train", defective=False).records)
-    return Detector("adtr", **options_of(Arm("start", name, dict(options)))).fit(
-        good, given(folder)
-    )
+    detector = Detector("adtr", **chosen).fit(good, given(folder))
+    detector.save(kept)
+    return detector
 
 
 def run(name, draw, folder):

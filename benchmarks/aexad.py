@@ -43,7 +43,7 @@ from common import (
 )
 
 # Passes over the good images, and what is left of the learning rate after the last.
-EPOCHS = {"screw": 60, "tile": 25}
+EPOCHS = {"screw": 40, "tile": 20}
 LEFT = 0.05
 KEPT = (
     "image_auroc",

@@ -42,7 +42,7 @@ def about_to_train(name, samples, monkey):
     module, method = importlib.import_module(f"blemish.methods.{name}"), monkey(name)
     real, module.train = module.train, take
     try:
-        method.learn(samples, Run(device="cpu"))
+        method.learn(samples, Run(device="cpu", precision="32"))
     except Captured as caught:
         return caught.args
     finally:
@@ -105,7 +105,7 @@ def overhead(name):
         return time.perf_counter() - wall, time.process_time() - processor
 
     def ours(learner, plan):
-        train(learner, samples, plan, Run(device="cpu"))
+        train(learner, samples, plan, Run(device="cpu", precision="32"))
 
     def ten_lines(learner, plan):
         bare(learner, samples, plan)
@@ -133,7 +133,7 @@ def overhead(name):
         "label": "MB by which the peak memory grows after one warm run of each loop",
     }
     method = small(name, 1)
-    method.learn(samples, Run(device="cpu"))
+    method.learn(samples, Run(device="cpu", precision="32"))
     figures["per_image"] = per_image(method, samples)
     print(name, {k: f["value"] for k, f in figures.items()}, flush=True)
     return Result(
@@ -177,7 +177,11 @@ def training():
     learner, plan = about_to_train(
         "ganomaly", samples, lambda n: GANomaly(GANomalyOptions(epochs=2))
     )
-    run = Run(device="cpu", progress=lambda stage, done, steps: ends.append(time.perf_counter()))
+    run = Run(
+        device="cpu",
+        precision="32",
+        progress=lambda stage, done, steps: ends.append(time.perf_counter()),
+    )
     train(learner, samples, plan, run)
     half = len(ends) // 2
     epoch = (ends[-1] - ends[0]) / (len(ends) - 1) * half

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from blemish.reporting.heat_map import HeatMap, heat_map
 from blemish.reporting.score_charts import score_histogram
 from generative import PAIRS, REGIONS, SWEEP, file_of
 from results_table import written
@@ -20,7 +21,7 @@ COMPARED = ("ganomaly", "vae", "advae", "plain", "patchcore")
 STYLE = (
     "svg{background:#fff}text{font:12px sans-serif;fill:#1c2230}.tick{fill:#596070}"
     ".grid{stroke:#e2dfd8}.axis,.rule{stroke:#596070}"
-    ".tone-good{fill:#2a69ac}.tone-defective{fill:#c14a17}"
+    ".tone-good,.tone-1{fill:#2a69ac}.tone-defective{fill:#c14a17}"
 )
 NAMES = {"plain": "autoencoder", "advae_off": "advae, terms off"}
 FIGURES = ("image_auroc", "image_ap", "prevalence", "pixel_auroc", "aupro_0.30")
@@ -127,8 +128,8 @@ def sweep():
     return as_table(lines)
 
 
-def draw_histograms():
-    """Scores of the first fold of whole plates as SVG files: one set of bins for both kinds."""
+def draw():
+    """Scores of the first fold of whole plates, and the sweep, as SVG files."""
     for arm in ("ganomaly", "vae", "advae"):
         found = read(file_of(f"folds_whole_{arm}", arm))
         if found is None:
@@ -137,9 +138,24 @@ def draw_histograms():
         pairs = zip(run["scores"], run["defective"], strict=True)
         images = [SimpleNamespace(score=score, defective=bad) for score, bad in pairs]
         shown = SimpleNamespace(images=images, calibration_scores=(), threshold=run["threshold"])
-        svg = str(score_histogram(shown).svg).replace(">", f"><style>{STYLE}</style>", 1)
-        svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-        (ROOT / f"docs/pictures/generative_{arm}.svg").write_text(svg + "\n", "utf-8")
+        write_svg(score_histogram(shown), f"generative_{arm}")
+    found = read(RESULTS / "sweep-ganomaly-battery_plate.json")
+    if found:
+        values = [
+            [found["figures"][f"image_auroc_{la}_{size}"]["value"] for size in SWEEP["image_size"]]
+            for la in SWEEP["latent"]
+        ]
+        names = {axis: (axis, [str(v) for v in values]) for axis, values in SWEEP.items()}
+        texts = [[f"{v:.3f}" for v in row] for row in values]
+        shown = HeatMap("Image AUROC", names["latent"], names["image_size"], values, texts)
+        write_svg(heat_map(shown), "generative_sweep")
+
+
+def write_svg(chart, name):
+    """A chart with a style of its own: a page of Markdown has none for it."""
+    svg = str(chart.svg).replace(">", f"><style>{STYLE}</style>", 1)
+    svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    (ROOT / f"docs/pictures/{name}.svg").write_text(svg + "\n", "utf-8")
 
 
 PARTS = {
@@ -167,7 +183,7 @@ def main():
     if "--check" in sys.argv:
         sys.exit(0 if wanted == text else f"{PAGE} is stale: run benchmarks/generative_table.py.")
     PAGE.write_text(wanted, "utf-8")
-    draw_histograms()
+    draw()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""Write the README's results table from the committed results files; --check only compares."""
+"""Write the README's table and docs/results.md from the results files; --check only compares."""
 
 import json
 import sys
 from pathlib import Path
 
+import leaderboard
+from blemish.grid_table import Cell
+from blemish.leaderboard import NOTES, Wanted, markdown, tables
+
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+RESULTS = ROOT / "benchmarks/results"
 COLUMNS = {
     "image AUROC": "image_auroc",
     "pixel AUROC": "pixel_auroc",
@@ -14,13 +18,24 @@ COLUMNS = {
     "false alarms (5 % asked)": "false_alarm_rate",
     "misses": "miss_rate",
 }
+HEAD = """# Results
+
+Generated from the files in benchmarks/results by `make results-table`; a test fails when it is
+stale. Every method has its preset `small`, the same on all data and chosen on none of them: what
+trains on two cores in minutes, not what a paper's settings reach ([methods](methods)). A row
+without figures has not been measured; its command measures it.
+
+`python benchmarks/leaderboard.py full MVTEC` (15 categories), `full VISA` and `full BTAD` print one
+command per category and method, for a machine that has the data (BLEMISH_DATA), the weights
+(BLEMISH_WEIGHTS) and a GPU; piped into `sh` they fill these pages.
+"""
 
 
 def table():
     header = ["data", "backbone", *COLUMNS, "fit", "per image"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for name in ("demo", "screw", "magnetic_tile"):
-        for path in sorted((ROOT / "benchmarks/results").glob(f"{name}-patchcore-*.json")):
+        for path in sorted(RESULTS.glob(f"{name}-patchcore-*.json")):
             lines.append("| " + " | ".join(cells(json.loads(path.read_text("utf-8")))) + " |")
     return "\n".join(lines)
 
@@ -46,14 +61,41 @@ def written(figure):
     return f"{figure['value']:.3f}"
 
 
+def measured():
+    """What `leaderboard.py` has measured."""
+    found = []
+    for path in sorted(RESULTS.glob("leaderboard-*.json")):
+        content = json.loads(path.read_text("utf-8"))
+        options = {k: v for k, v in content["options"].items() if k != "weights"}
+        name, runs = content["data"]["name"], len(content["seeds"])
+        found.append(Cell(content["method"], name, options, runs, content["figures"]))
+    return found
+
+
+def results_page():
+    wanted = [
+        Wanted(method, leaderboard.NAMES.get(data, data), leaderboard.command(method, data))
+        for method, data in leaderboard.pairs()
+    ]
+    return "\n".join((HEAD, *NOTES, "", markdown(tables(measured(), wanted))))
+
+
+def replaced(text, name, content):
+    """The text with other content between its two marks."""
+    begin, end = (f"<!-- {name}:{word} -->" for word in ("begin", "end"))
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+
+
 def main():
     readme = ROOT / "README.md"
     text = readme.read_text("utf-8")
-    head, rest = text.split(BEGIN)
-    wanted = f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
-    if "--check" in sys.argv:
-        sys.exit(0 if wanted == text else "The README's table is stale: run `make results-table`.")
-    readme.write_text(wanted, "utf-8")
+    wanted = {readme: replaced(text, "results", table()), ROOT / "docs/results.md": results_page()}
+    for path, content in wanted.items():
+        if "--check" not in sys.argv:
+            path.write_text(content, "utf-8")
+        elif not path.exists() or path.read_text("utf-8") != content:
+            sys.exit(f"{path.name} is stale: run `make results-table`.")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from blemish.types import Image, Mask
 SIZE = (480, 720)  # width, height of a photo
 PLACE = Rectangle(240.0, 360.0, 120.0, 480.0, 0.0)
 GROUND = (150, 160, 140)
-FINE = 4  # samples per pixel and axis
+FINE = 3  # samples per pixel and axis
 
 
 def photo(*places: Rectangle, seed: int = 0, over: Rectangle | None = None) -> Image:

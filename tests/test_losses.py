@@ -261,3 +261,25 @@ def test_an_image_is_similar_to_itself_whatever_the_precision_around_it():
         found = losses.structural_similarity(x, x)
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(1)
+
+
+def test_the_divergence_between_two_normals_is_that_of_torch():
+    values = torch.randn(4, 5, 3)
+    mean, log_variance, other, other_log_variance = values
+    expected = kl_divergence(
+        Normal(mean, (log_variance / 2).exp()), Normal(other, (other_log_variance / 2).exp())
+    )
+    found = losses.gaussian_kl_between(mean, log_variance, other, other_log_variance)
+    torch.testing.assert_close(found, expected)
+    zero = torch.zeros_like(mean)
+    torch.testing.assert_close(
+        losses.gaussian_kl_between(mean, log_variance, zero, zero),
+        losses.gaussian_kl(mean, log_variance),
+    )
+
+
+def test_squared_errors_are_summed_over_the_valid_pixels_of_each_image():
+    x, drawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
+    valid = torch.ones(2, 1, 2, 2)
+    valid[1, :, 0] = 0
+    assert losses.sum_squared_error(x, drawn, valid).tolist() == [3.0, 1.5]

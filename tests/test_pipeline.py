@@ -182,3 +182,16 @@ def test_tiles_are_cut_while_the_method_works_not_all_at_once(monkeypatch):
     (found,) = Pipeline(geometry, method, Post(), 2).analyse([image], lambda i: ("", i))
     assert found.anomaly_map.shape == (256, 256)
     assert method.most <= 8, "of 256 tiles"
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+@pytest.mark.parametrize("post", [Post(blur=2.0), Post(blur=1.0, boxes=(3, 5)), Post()], ids=str)
+def test_a_blur_on_the_way_to_the_canvas_is_the_blur_of_the_canvas(fit, post):
+    geometry = Geometry((24, 40), fit=fit, crop=(0.1, 0, 1, 0.9), multiple=8)
+    (found,) = analyse(IMAGES[3:4], geometry, post=post)
+    cutter = geometry.cutter(IMAGES[3])
+    pixels, _ = cutter.cut(0)
+    canvas = geometry.to_canvas(pixels[None, ..., 0] / np.float32(255), cutter.layout)
+    expected = geometry.to_image(smooth(canvas, None, post), cutter.layout)
+    np.testing.assert_allclose(found.anomaly_map, expected, atol=1e-6)
+    assert found.score == pytest.approx(smooth(canvas, None, post).max(), rel=1e-5)

@@ -1,6 +1,14 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from blemish import Detector
 from blemish.errors import OptionError
 from blemish.run import Run
 from blemish.team import Team, count_processes, join_team, lost_process, share
@@ -50,3 +58,110 @@ def test_a_lost_process_is_one_sentence_with_the_next_step():
     assert said.startswith("A process that learns along was lost ([gloo/pair.cc] Connection")
     assert "stack" not in said
     assert "--checkpoint" in said
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+sys.path.insert(0, {tests!r})
+from blemish import Detector
+from blemish.run import Run
+from blemish.training import Learner, Plan, train
+from drawn import plates
+from helpers import drawn_samples
+
+what, devices, epochs, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+run = Run(device="cpu", devices=devices, checkpoint=out.with_suffix(".state"), say=print)
+if what == "network":
+    torch.manual_seed(3)
+    network = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def step(networks, batch, now):
+        loss = ((networks["n"](batch.x) - batch.x).square() * batch.valid).mean()
+        now.update("n", loss)
+        return {{"loss": loss}}
+
+    optimisers = {{"n": torch.optim.Adam(network.parameters(), lr=1e-2)}}
+    # Batches of 4, 4 and 1: the last one has no view for the second process.
+    train(Learner({{"n": network}}, optimisers, step), drawn_samples(9), Plan(epochs, 4), run)
+    torch.save([*network.parameters(), torch.tensor(run.history["loss"])], out)
+else:
+    Detector(what, "tiny", calibration="split").fit(plates(), run).save(out)
+"""
+
+
+def start(what, devices, out, epochs=4):
+    script = out.parent / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.Popen(
+        [sys.executable, str(script), what, str(devices), str(epochs), str(out)],
+        env=variables | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_network_that_one_trains(tmp_path):
+    torch = pytest.importorskip("torch")
+    found = []
+    for devices in (1, 2):
+        process = start("network", devices, tmp_path / f"{devices}.pt")
+        errors = process.communicate(timeout=200)[1]
+        assert process.returncode == 0, errors
+        found.append(torch.load(tmp_path / f"{devices}.pt", weights_only=True))
+    for one, two in zip(*found, strict=True):
+        assert torch.allclose(one, two, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
+def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
+    pytest.importorskip("lightning")
+    for devices in (1, 2):
+        process = start("patchcore", devices, tmp_path / f"{devices}.blemish")
+        assert process.wait(timeout=200) == 0, process.stderr.read()
+    one, two = (Detector.load(tmp_path / f"{d}.blemish") for d in (1, 2))
+    arrays = two.content().arrays
+    for name, array in one.content().arrays.items():
+        assert np.array_equal(array, arrays[name]), name
+    assert one.learned == two.learned
+    assert one.threshold == two.threshold
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_with_a_sentence_and_it_goes_on(tmp_path):
+    pytest.importorskip("lightning")
+    out = tmp_path / "network.pt"
+    state = tmp_path / "network.state/checkpoint.safetensors"
+    first = start("network", 2, out, epochs=100_000)
+    wait_for(state.exists, first)
+    os.kill(helper_of(first.pid), signal.SIGKILL)
+    said = first.communicate(timeout=120)[1]
+    assert first.returncode != 0
+    assert "ClusterError: A process that learns along was lost" in said
+    before = state.stat().st_mtime_ns
+    second = start("network", 2, out, epochs=100_000)
+    wait_for(lambda: state.stat().st_mtime_ns != before, second)
+    second.send_signal(signal.SIGKILL)
+    assert "Training goes on after epoch" in second.communicate(timeout=120)[0]
+
+
+def helper_of(pid):
+    """The process that another has started to learn along."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        fields = path.read_text().rpartition(")")[2].split()
+        if int(fields[1]) == pid and b"script.py" in (path.parent / "cmdline").read_bytes():
+            return int(path.parent.name)
+    raise AssertionError("no helper")
+
+
+def wait_for(condition, process):
+    end = time.monotonic() + 150
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

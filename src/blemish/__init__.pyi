@@ -25,6 +25,7 @@ from blemish.files import write_atomically as write_atomically
 from blemish.grid import GridData as GridData
 from blemish.grid import GridRun as GridRun
 from blemish.grid import parse_grid as parse_grid
+from blemish.grid import perform as perform
 from blemish.grid import plan_runs as plan_runs
 from blemish.grid import run_grid as run_grid
 from blemish.grid_table import Cell as Cell
@@ -41,6 +42,7 @@ from blemish.images import write_tiff as write_tiff
 from blemish.inspection import Inspection as Inspection
 from blemish.inspection import Tally as Tally
 from blemish.inspection import identity as identity
+from blemish.leaderboard import write_leaderboard as write_leaderboard
 from blemish.likeness import Likeness as Likeness
 from blemish.likeness import find_likeness as find_likeness
 from blemish.listing import describe_everything as describe_everything
@@ -73,6 +75,7 @@ from blemish.run import Progress as Progress
 from blemish.run import Run as Run
 from blemish.scale.bulk import Bulk as Bulk
 from blemish.scale.bulk import inspect_in_bulk as inspect_in_bulk
+from blemish.scale.grid_on_ray import RayEngine as RayEngine
 from blemish.speed import measure_speed as measure_speed
 from blemish.station.backup import back_up_station as back_up_station
 from blemish.station.backup import restore_station as restore_station

@@ -124,6 +124,36 @@ def run_once(
     return detector, evaluation, seconds
 
 
+class EnergyMeter:
+    """Estimates the energy of what is done inside the block, from the load of this machine.
+
+    Raises:
+        OptionError: codecarbon is not installed.
+    """
+
+    def __enter__(self) -> EnergyMeter:
+        try:
+            from codecarbon import OfflineEmissionsTracker
+        except ImportError as error:
+            raise OptionError("Estimating energy needs codecarbon: pip install codecarbon.") from (
+                error
+            )
+        options = {"save_to_file": False, "log_level": "critical", "allow_multiple_runs": True}
+        # Sends nothing; the country matters for emissions only, which are not asked for.
+        self._tracker = OfflineEmissionsTracker(country_iso_code="FRA", **options)
+        self._tracker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tracker.stop()
+
+    def figures(self) -> dict[str, Figure]:
+        """``energy_wh`` of processors, memory and GPUs."""
+        used = 1000 * float(self._tracker.final_emissions_data.energy_consumed)
+        label = "Energy of fit and test, Wh, estimated from the load"
+        return {"energy_wh": Figure(used, label, estimator="load")}
+
+
 def pool_seeds(runs: Sequence[Mapping[str, Figure]]) -> dict[str, dict[str, Any]]:
     """Join the figures of several seeds; see :func:`pool_figures`."""
     return pool_figures([{name: figure.to_json() for name, figure in r.items()} for r in runs])

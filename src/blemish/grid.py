@@ -15,12 +15,13 @@ import hashlib
 import itertools
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from blemish.benchmark import Result, check_result, run_once
+from blemish.benchmark import EnergyMeter, Result, check_result, run_once
 from blemish.datasets.base import DataSet
 from blemish.datasets.opening import open_dataset
 from blemish.datasets.splits import normal_folds
@@ -172,12 +173,16 @@ def plan_runs(
     ]
 
 
-def perform(run: GridRun) -> Result:
+def perform(run: GridRun, energy: bool = False) -> Result:
     """Fit, evaluate, and give the results file of one run.
 
     Beside the figures of the evaluation it has the curves of the training (``training_…``), the
     share of defective test images, without which no average precision can be read, and the score
     of every test image.
+
+    Args:
+        run: What to do.
+        energy: Also estimate the energy that it takes, with codecarbon.
 
     Raises:
         BlemishError: Whatever fitting and evaluating refuse.
@@ -186,8 +191,10 @@ def perform(run: GridRun) -> Result:
     if run.folds:
         data = normal_folds(data, run.folds)[run.fold]
     options = {**run.options, "seed": run.seed}
-    detector, evaluation, seconds = run_once(run.method, data, options, run.preset)
+    with EnergyMeter() if energy else nullcontext() as meter:
+        detector, evaluation, seconds = run_once(run.method, data, options, run.preset)
     figures = dict(evaluation.figures) | _prevalence(evaluation)
+    figures |= meter.figures() if meter is not None else {}
     numbers = sum(array.size for array in detector.content().arrays.values())
     figures["numbers"] = Figure(float(numbers), "Numbers in the model file")
     return Result(
@@ -209,12 +216,26 @@ def perform(run: GridRun) -> Result:
     )
 
 
+Perform = Callable[[GridRun], Result]
+Outcome = tuple[GridRun, Result | BlemishError]
+
+
+def one_by_one(runs: Sequence[GridRun], perform: Perform) -> Iterator[Outcome]:
+    """The engine that performs runs in this process."""
+    for run in runs:
+        try:
+            yield run, perform(run)
+        except BlemishError as error:
+            yield run, error
+
+
 def run_grid(
     runs: Sequence[GridRun],
     folder: Path,
-    perform: Callable[[GridRun], Result] = perform,
+    perform: Perform = perform,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda text: None,
+    engine: Callable[[Sequence[GridRun], Perform], Iterator[Outcome]] = one_by_one,
 ) -> list[dict[str, Any]]:
     """Perform every run that has no file yet; a killed grid goes on where it was.
 
@@ -224,20 +245,22 @@ def run_grid(
         runs: As :func:`plan_runs` lists them.
         folder: Where each run leaves ``grid_<id>-<method>-<data>.json``.
         perform: Performs one run.
-        progress: Called with the run, runs done and runs in all.
+        progress: Called with the run that ended, runs done and runs in all.
         say: Told about failures.
+        engine: Performs runs somewhere, in any order.
 
     Returns:
         The contents of the results files that are there now, in the order of the runs.
     """
-    for done, run in enumerate(runs):
+    missing = [run for run in runs if find_result(run, folder) is None]
+    before = len(runs) - len(missing)
+    progress("grid", before, len(runs))
+    for done, (run, outcome) in enumerate(engine(missing, perform), start=before + 1):
+        if isinstance(outcome, BlemishError):
+            say(f"{run.label}: {outcome}")
+        else:
+            outcome.write(folder)
         progress(f"grid: {run.label}", done, len(runs))
-        if find_result(run, folder) is None:
-            try:
-                perform(run).write(folder)
-            except BlemishError as error:
-                say(f"{run.label}: {error}")
-    progress("grid", len(runs), len(runs))
     paths = (find_result(run, folder) for run in runs)
     return [read_result(path) for path in paths if path is not None]
 

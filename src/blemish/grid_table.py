@@ -117,9 +117,7 @@ def _data(result: Mapping[str, Any]) -> str:
 
 
 def _cell(results: Sequence[Mapping[str, Any]], intervals: bool) -> Cell:
-    seconds = ({"value": r["seconds"].get("fit"), "label": "Fit, seconds"} for r in results)
-    runs = [{**r["figures"], "fit_seconds": fit} for r, fit in zip(results, seconds, strict=True)]
-    figures = pool_figures(runs)
+    figures = pool_figures([{**r["figures"], **_costs(r)} for r in results])
     tested = [run for r in results for run in r.get("runs", [])]
     if intervals and len(tested) == len(results) > 1:
         repeated = RepeatedRuns.of(tested)
@@ -129,6 +127,16 @@ def _cell(results: Sequence[Mapping[str, Any]], intervals: bool) -> Cell:
                 figures[name] = {**figures[name], "low": low, "high": high}
     first = results[0]
     return Cell(first["method"], _data(first), first["options"], len(results), figures, tested)
+
+
+def _costs(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    seconds = result["seconds"]
+    each = None if "per_image" not in seconds else 1000 * seconds["per_image"]
+    return {
+        "fit_seconds": {"value": seconds.get("fit"), "label": "Fit, seconds"},
+        "per_image_ms": {"value": each, "label": "One image, milliseconds"},
+        "peak_memory_mb": {"value": result.get("peak_memory_mb"), "label": "Peak memory, MB"},
+    }
 
 
 def _value(cell: Cell, axis: str) -> str:

@@ -219,7 +219,7 @@ def train(
                 now = Moment(step, steps, update, frozen, partial(_mean, fabric))
                 terms = learner.step(networks, batch, now)
                 means.add(_of_all(terms, weight, fabric) | {"rate": rate}, step)
-                clock.show(step, means.values())
+                clock.show(step, means.known())
             means.append_to(run.history)
             folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
             tracking.log(epoch + 1, means.values())
@@ -255,15 +255,15 @@ def _update(
 ) -> None:
     """One step down the gradient of a loss, unless it would spoil the weights; see `share`."""
     optimiser = optimisers[name]
-    if not torch.isfinite(loss):
-        raise not_finite(f"the loss of {name}", step)
     optimiser.zero_grad(set_to_none=True)
     fabric.backward(loss if weight == 1 else weight * loss)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if not torch.isfinite(norm):
-        raise not_finite(f"the gradient of {name}", step)
+    # Asked together: a GPU is waited for once.
+    if not (torch.isfinite(loss) & torch.isfinite(norm)):
+        what = "gradient" if torch.isfinite(loss) else "loss"
+        raise not_finite(f"the {what} of {name}", step)
     if clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     optimiser.step()
@@ -326,10 +326,10 @@ def _batches(
     firsts = range(0, plan.steps(len(order)) * plan.batch, plan.batch)
     for weight, batch in read_ahead(read, firsts, ahead=2):
         tensors = Tensors(
-            x=fabric.to_device(torch.from_numpy(batch.x).permute(0, 3, 1, 2)),
-            valid=fabric.to_device(_plane(batch.valid)),
-            mask=fabric.to_device(_plane(batch.mask)),
-            defective=fabric.to_device(torch.from_numpy(batch.defective).float()),
+            x=_moved(torch.from_numpy(batch.x).permute(0, 3, 1, 2), fabric),
+            valid=_moved(_plane(batch.valid), fabric),
+            mask=_moved(_plane(batch.mask), fabric),
+            defective=_moved(torch.from_numpy(batch.defective).float(), fabric),
             places=tuple(zip(batch.keys, batch.numbers, strict=True)),
         )
         yield weight, tensors
@@ -342,7 +342,14 @@ def _fed(feed: Feed, plan: Plan, seed: int, fabric: Any, epoch: int) -> Iterator
     for arrays in feed.epoch(plan.batch, order):
         weight, own = share(len(arrays[0]), team)
         parts = arrays if team.size == 1 else [a[own] for a in arrays]
-        yield weight, tuple(fabric.to_device(torch.from_numpy(part)) for part in parts)
+        yield weight, tuple(_moved(torch.from_numpy(part), fabric) for part in parts)
+
+
+def _moved(tensor: Tensor, fabric: Any) -> Tensor:
+    """On the device; a GPU fetches from pinned memory while the next step is prepared."""
+    pinned = tensor.pin_memory() if fabric.device.type == "cuda" else tensor
+    moved: Tensor = fabric.to_device(pinned)
+    return moved
 
 
 def _plane(values: NDArray[np.bool_]) -> Tensor:

@@ -39,6 +39,7 @@ LAYERS = [
     {"inspection"},
     {"benchmark", "doctor", "exporting", "hot_folder", "listing", "reporting"},
     {"speed", "grid", "grid_table"},
+    {"leaderboard"},
     {"cli", "station", "scale"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

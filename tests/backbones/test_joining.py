@@ -1,13 +1,18 @@
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 
 from blemish.backbones.joining import (
+    add_join,
+    add_unfold,
     average_neighbourhood,
     join_grids,
     unfold_neighbourhood,
 )
+from blemish.graphs import Graph
 
 
 def features(height, width, channels=3, batch=2):
@@ -71,3 +76,26 @@ def test_interpolation_is_that_of_torch():
     )
     joined = join_grids([features(7, 10), coarse])[..., 3:]
     np.testing.assert_allclose(joined, expected.permute(0, 2, 3, 1).numpy(), atol=1e-5)
+
+
+def graphed(features, add):
+    """What `add` makes of (B, h, w, C) features in a graph, channels first in between."""
+    graph = Graph()
+    x = graph.input("x", TensorProto.FLOAT, ["B", *features.shape[1:]])
+    found = add(graph, graph.add("Transpose", x, perm=[0, 3, 1, 2]))
+    graph.output(graph.add("Transpose", found, perm=[0, 2, 3, 1]), "y", TensorProto.FLOAT, "BhwC")
+    session = onnxruntime.InferenceSession(graph.model("part").SerializeToString())
+    return session.run(None, {"x": features})[0]
+
+
+@pytest.mark.parametrize(("side", "values"), [(3, 5), (3, 45), (5, 7)])
+def test_a_graph_unfolds_as_numpy_does(side, values):
+    features = np.random.default_rng(0).random((2, 4, 6, 5), np.float32)
+    found = graphed(features, lambda g, m: add_unfold(g, m, 5, side, values))
+    np.testing.assert_allclose(found, unfold_neighbourhood(features, side, values), atol=1e-6)
+
+
+def test_a_graph_joins_on_any_grid_as_numpy_does():
+    features = np.random.default_rng(0).random((2, 4, 6, 5), np.float32)
+    found = graphed(features, lambda g, m: add_join(g, [m, m], [(4, 6)] * 2, (3, 8)))
+    np.testing.assert_allclose(found, join_grids([features, features], (3, 8)), atol=1e-6)

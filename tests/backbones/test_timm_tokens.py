@@ -1,9 +1,12 @@
 import numpy as np
+import onnxruntime
 import pytest
+from onnx import TensorProto
 from safetensors.numpy import load_file, save_file
 
 from blemish.backbones.opening import open_backbone, restore_backbone
 from blemish.errors import OptionError, UnknownNameError
+from blemish.graphs import Graph
 from blemish.samples import to_float
 from drawn import draw_good
 
@@ -88,6 +91,16 @@ def test_a_batch_is_its_images_one_by_one(backbone, x, monkeypatch):
         for level, together in enumerate(backbone(x)):
             each = np.concatenate([maps[level] for maps in alone])
             np.testing.assert_allclose(together, each, rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_gives_the_same_tokens(backbone, x):
+    graph = Graph()
+    pixels = graph.input("x", TensorProto.FLOAT, ["B", *x.shape[1:]])
+    for i, tokens in enumerate(backbone.export(graph, pixels, x.shape[1:3])):
+        graph.output(tokens, f"y{i}", TensorProto.FLOAT, ["B", "C", "h", "w"])
+    session = onnxruntime.InferenceSession(graph.model("tokens").SerializeToString())
+    for found, expected in zip(session.run(None, {"x": x}), backbone(x), strict=True):
+        np.testing.assert_allclose(found.transpose(0, 2, 3, 1), expected, atol=1e-4)
 
 
 def test_random_weights_are_the_same_each_time_and_touch_no_global_seed(backbone, x):

@@ -169,28 +169,6 @@ def test_hinges_that_are_not_trained_with_are_not_missed():
     assert all(name.startswith("generator") for name in used[1])
 
 
-def test_the_divergence_between_two_normals_is_that_of_torch():
-    values = torch.randn(4, 5, 3)
-    mean, log_variance, other, other_log_variance = values
-    expected = kl_divergence(
-        Normal(mean, (log_variance / 2).exp()), Normal(other, (other_log_variance / 2).exp())
-    )
-    found = losses.gaussian_kl_between(mean, log_variance, other, other_log_variance)
-    torch.testing.assert_close(found, expected)
-    zero = torch.zeros_like(mean)
-    torch.testing.assert_close(
-        losses.gaussian_kl_between(mean, log_variance, zero, zero),
-        losses.gaussian_kl(mean, log_variance),
-    )
-
-
-def test_squared_errors_are_summed_over_the_valid_pixels_of_each_image():
-    x, drawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
-    valid = torch.ones(2, 1, 2, 2)
-    valid[1, :, 0] = 0
-    assert losses.sum_squared_error(x, drawn, valid).tolist() == [3.0, 1.5]
-
-
 def test_many_draws_are_averaged_a_few_at_a_time():
     network = ConvVAE((16, 16), (4, 8), 16, 3).eval()
     x, noise = torch.rand(2, 3, 16, 16), torch.randn(2 * DRAWN_AT_ONCE + 3, 3)

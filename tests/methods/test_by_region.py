@@ -89,7 +89,7 @@ def test_one_rate_is_kept_where_several_detectors_flag_more():
 
 def test_every_region_may_have_its_own_method_and_options():
     mixed = learned(inner="bank_mb=0.4;left.blur=7;right.image_size=32")
-    left, right = mixed.regions_
+    left, right = mixed.judges_
     assert (left.method.options.blur, right.method.options.blur) == (7, 4)
     assert left.method.options.bank_mb == right.method.options.bank_mb == 0.4
     assert left.geometry.size != right.geometry.size == (32, 32)

@@ -66,6 +66,10 @@ class Echo:
         return self.drawn
 
 
+def moment(update):
+    return Moment(0, 1, lambda name, loss: update(loss), lambda *inputs: None, lambda value: value)
+
+
 @pytest.mark.parametrize("phase", ["_pretrain_step", "_finetune_step"])
 def test_visible_patches_and_invalid_pixels_have_no_gradient(phase):
     method = method_of(patch=4, augment="none")
@@ -76,8 +80,7 @@ def test_visible_patches_and_invalid_pixels_have_no_gradient(phase):
     valid[:, :, :, 13:] = 0
     echo, losses = Echo(torch.rand(2, 3, 16, 16)), []
     batch = Tensors(x, valid, 0 * valid, torch.zeros(2))
-    now = Moment(0, 1, lambda name, loss: losses.append(loss))
-    getattr(method, phase)({NAME: echo}, batch, now)
+    getattr(method, phase)({NAME: echo}, batch, moment(losses.append))
     losses[0].backward()
     assert echo.visible.tolist() == [[0, 5, 6, 15]] * 2
     gradient = echo.drawn.grad.abs().sum(dim=1)
@@ -92,8 +95,8 @@ def test_the_loss_of_the_source_counts_the_full_image():
     method._bank = torch.tensor([[True, False, True, True]])
     method.network_ = type("Net", (), {"grid": (2, 2)})
     batch = Tensors(torch.zeros(1, 3, 8, 8), *[torch.ones(1, 1, 8, 8)] * 2, torch.zeros(1))
-    now = Moment(0, 1, lambda name, loss: None)
-    terms = method._finetune_step({NAME: Echo(torch.full((1, 3, 8, 8), 0.5))}, batch, now)
+    echo = Echo(torch.full((1, 3, 8, 8), 0.5))
+    terms = method._finetune_step({NAME: echo}, batch, moment(lambda loss: None))
     assert terms["loss"].item() == pytest.approx(0.25)
 
 

@@ -7,6 +7,7 @@ from blemish import Detector
 from blemish.backbones.filter_bank import FilterBank
 from blemish.datasets.base import DataSet
 from blemish.errors import BudgetError, DataError
+from blemish.memory import nearest
 from blemish.methods.base import Run
 from blemish.methods.patchcore import PatchCore, PatchCoreOptions
 from blemish.preprocess import Geometry
@@ -92,6 +93,21 @@ def test_the_map_is_the_distance_of_every_patch_to_the_nearest():
     distances = np.linalg.norm(patches[:, None] - method.bank_[None], axis=2).min(axis=1)
     maps = predict(method, draw_defective(1)).maps[0]
     np.testing.assert_allclose(maps.ravel(), distances, rtol=1e-4)
+
+
+def test_near_ones_are_told_apart_where_a_channel_hardly_varies():
+    """Standardised, such a channel puts all patches far from the origin."""
+    method, generator = learn(), np.random.default_rng(0)
+    spread = generator.normal(size=method.bank_.shape).astype(np.float32)
+    method.bank_ = spread + np.float32(4000)
+    method._prepare()
+    asked = method.bank_[:50] + generator.normal(size=spread[:50].shape, scale=0.6)
+    asked = asked.astype(np.float32)
+    exact = np.linalg.norm(method.bank_[None].astype(float) - asked[:, None], axis=2).min(axis=1)
+    found, _ = nearest(asked - method._centre, method._centred, method._squares)
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
+    plain, _ = nearest(asked, method.bank_)
+    assert np.abs(plain - exact).max() > 10 * np.abs(found - exact).max()
 
 
 def test_the_score_is_weighted_as_in_equation_7():

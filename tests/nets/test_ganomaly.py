@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from blemish.methods.ganomaly import GANomaly, GANomalyOptions
-from blemish.nets.ganomaly import SPREAD, Discriminator, Generator, Layout
+from blemish.nets.first_weights import SPREAD
+from blemish.nets.ganomaly import Discriminator, Generator, Layout
 from blemish.options import build
 
 

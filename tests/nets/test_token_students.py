@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra [train] is not installed")
 
-from blemish.nets.token_students import TokenStudents, both_directions  # noqa: E402
+from blemish.nets.token_students import StudentErrors, TokenStudents, both_directions  # noqa: E402
 
 
 @pytest.fixture
@@ -52,3 +52,18 @@ def test_guesses_in_half_precision_are_compared_in_single(vectors):
     for found, expected in zip(both_directions(half, early, late), exact, strict=True):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected, rtol=0.01, atol=0.01)
+
+
+def test_errors_are_distances_of_unit_vectors_alone_or_multiplied(vectors):
+    early, late = vectors[0], vectors[1]
+    students = TokenStudents(6, 10, 8)
+    forward, backward = students(early, late)
+    expected = [
+        (2 - 2 * torch.cosine_similarity(guess, target)).clamp(min=0).sqrt()
+        for guess, target in ((forward, late), (backward, early))
+    ]
+    expected.append(expected[0] * expected[1])
+    joined = torch.cat([early, late], dim=1)
+    for direction, wanted in zip(("forward", "backward", "product"), expected, strict=True):
+        found = StudentErrors(students, 6, direction)(joined)
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)

@@ -104,7 +104,7 @@ def test_photos_that_cannot_be_used_are_listed_and_kept_out(tmp_path):
         "015": "lies outside the cut-out",
     }.items():
         assert words in reasons[number]
-    listed = list(csv.DictReader((done.folder / "rejected.csv").open()))
+    listed = list(csv.DictReader((done.folder / "rejected.csv").read_text("utf-8").splitlines()))
     assert {row["photo"]: row["reason"] for row in listed} == {
         c.key: c.found.reason for c in done.rejected
     }
@@ -141,6 +141,7 @@ def test_a_second_run_asks_again_who_is_unlike_the_others(tmp_path):
     assert again.crops == first.crops
     alone = replace(data, records=data.records[-1:])
     assert len(crop_parts(alone, tmp_path / "crops", OPTIONS).accepted) == 1
+    assert len(list((tmp_path / "crops/images").rglob("*.png"))) == 1, "those of others are gone"
 
 
 def test_when_all_are_rejected_nothing_is_left_to_learn_from(tmp_path):

@@ -1,7 +1,8 @@
 """Turn, shift and mirror whole batches where they are computed: one resampling for all of them.
 
 What comes in from beyond the border is the image mirrored there, so that no black wedge becomes a
-part of what is normal. No image is zoomed: the size of a defect stays what it is.
+part of what is normal. No image is zoomed: the size of a defect stays what it is. For changes of
+light, and for methods that see every view once, there is ``classic.py``, view by view.
 """
 
 from __future__ import annotations

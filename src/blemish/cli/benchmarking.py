@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,10 +40,15 @@ def benchmark(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the results files.")
     ] = None,
+    energy: Annotated[bool, typer.Option("--energy", help="Also estimate the energy.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: runs side by side.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster: ray://HOST:PORT.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time, with Ray.")] = None,
 ) -> None:
     """Measure methods: on data (--methods, --data), or their speed on this machine (--speed).
 
-    A grid that was stopped goes on in the same folder; grid.html there shows it as heat maps.
+    A grid that was stopped goes on in the same folder; grid.html there shows it as heat maps,
+    leaderboard.html and leaderboard.md as tables.
     """
     if speed:
         measure_speed(out or Path("blemish-speed"), method or [])
@@ -51,7 +57,10 @@ def benchmark(
         axes, options = blemish.parse_grid(grid), output.assignments(settings)
         names = [name.strip() for name in methods.split(",") if name.strip()]
         how = {"seeds": seeds, "folds": folds, "preset": preset, "options": options}
-        run_grid(blemish.plan_runs(names, sources, axes, **how), axes, out or Path("blemish-grid"))
+        where = {"engine": blemish.RayEngine(address, workers)} if output.is_ray(engine) else {}
+        where["perform"] = partial(blemish.perform, energy=energy)
+        planned = blemish.plan_runs(names, sources, axes, **how)
+        run_grid(planned, axes, out or Path("blemish-grid"), where)
     else:
         raise blemish.OptionError("Say what to measure: --methods and --data, or --speed.")
 
@@ -63,13 +72,20 @@ def measure_speed(out: Path, methods: list[str]) -> None:
     print(f"\nResults files: {out.resolve()}")
 
 
-def run_grid(runs: list[blemish.GridRun], axes: dict[str, tuple[str, ...]], out: Path) -> None:
-    """Run what is missing, write the page, print a line per cell; exit with 2 if a run failed."""
+def run_grid(
+    runs: list[blemish.GridRun],
+    axes: dict[str, tuple[str, ...]],
+    out: Path,
+    where: dict[str, Any],
+) -> None:
+    """Run what is missing, write the pages, print a line per cell; exit with 2 if a run failed."""
     failures: list[str] = []
     with progress_bar() as progress:
-        results = blemish.run_grid(runs, out, progress=progress, say=failures.append)
-    page, command = out / "grid.html", output.command_line()
-    for cell in blemish.write_grid(results, axes, page, notes=failures, command=command):
+        results = blemish.run_grid(runs, out, progress=progress, say=failures.append, **where)
+    page, how = out / "grid.html", {"notes": failures, "command": output.command_line()}
+    cells = blemish.write_grid(results, axes, page, **how)
+    blemish.write_leaderboard(cells, out, **how)
+    for cell in cells:
         print(output.cell_line(cell))
-    print(*failures, f"Results files and heat maps: {page.resolve()}", sep="\n")
+    print(*failures, f"Results files, heat maps, tables: {page.parent.resolve()}", sep="\n")
     raise typer.Exit(2 if failures else 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import blemish
+from blemish.errors import UnknownNameError
 
 HEADLINE = (
     "image_auroc",
@@ -25,6 +26,8 @@ HEADLINE = (
     "pixel_f1_max",
     "pixel_iou_max",
 )
+
+ENGINES = ("local", "ray")
 
 
 def assignments(texts: list[str] | None) -> dict[str, Any]:
@@ -100,6 +103,17 @@ def each_category(
         return
     for name in blemish.list_categories(data, **options):
         yield name, model.with_name(f"{model.stem}-{name}{model.suffix}")
+
+
+def is_ray(engine: str) -> bool:
+    """Whether work is to be done on a Ray cluster.
+
+    Raises:
+        UnknownNameError: There is no such engine.
+    """
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    return engine == "ray"
 
 
 def expand(paths: Iterable[Path]) -> Iterator[Path]:

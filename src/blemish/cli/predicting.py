@@ -14,7 +14,6 @@ from typing import Any
 import blemish
 from blemish.cli import output
 from blemish.cli.progress import progress_bar
-from blemish.errors import UnknownNameError
 
 READERS = 2  # threads that read ahead unless another number is asked for
 
@@ -54,10 +53,8 @@ class Bulk:
 
 def judge(request: Request, bulk: Bulk, false_alarms: str | None) -> blemish.Tally:
     """Judge images with the engine that was asked for."""
-    if bulk.engine == "ray":
+    if output.is_ray(bulk.engine):
         return _judge_in_bulk(request, bulk, false_alarms)
-    if bulk.engine != "local":
-        raise UnknownNameError("engine", bulk.engine, ("local", "ray"))
     if bulk.address is not None or bulk.thumbnails:
         raise blemish.OptionError("--address and --thumbnails need --engine ray.")
     return _judge_here(output.load(request.model, false_alarms), request)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from blemish.methods.base import Method, Output, Run, State
 from blemish.model_file import part
 from blemish.options import build, names, option, parse_assignments
 from blemish.preparation.regions import THIRDS, PartRegion, read_regions
-from blemish.preprocess import Geometry
+from blemish.preprocess import Geometry, Layout
 from blemish.samples import Samples, Views, to_float
 from blemish.settings import Settings, make_geometry
 from blemish.types import Image, Map, Mask, Pixels
@@ -36,6 +35,7 @@ from blemish.types import Image, Map, Mask, Pixels
 HELD_OUT = 0.25  # of the parts; they tell what good regions score
 LEAST_SPREAD = 0.02  # of the usual score: few held-out parts may happen to score alike
 BATCH = 8  # parts per pass while measuring
+Cut = tuple[NDArray[np.uint8], NDArray[np.bool_], Layout]  # views, their valid pixels, where
 # What a region's method may ask of its geometry; all else belongs to the detector of the part.
 GEOMETRY = ("image_size", "fit", "interpolation")
 
@@ -76,147 +76,164 @@ class ByRegion(Method):
         """
         if samples.geometry.tile:
             raise OptionError("by_region cuts views into regions: leave tile out.")
-        whole = samples[0].valid[0]
-        learned = []
-        for region in read_regions(self.options.regions):
-            task = _open(region, self.options, whole)
-            run.say(f"{region.name}: {task.name}.")
-            learned.append(_learn(task, samples, _run_of(region, run)))
-            run.history |= {f"{region.name}: {k}": v for k, v in learned[-1].history.items()}
-        self.regions_ = learned
+        judges = []
+        for region, name, values in _choices(self.options):
+            judge = _open(region, name, values, samples[0].valid[0])
+            run.say(f"{region.name}: {name}.")
+            folder = None if run.checkpoint is None else run.checkpoint / region.name
+            label = f"{run.label} {region.name}".strip()
+            own = replace(run, history={}, checkpoint=folder, label=label)
+            judge.learn(samples, own)
+            run.history |= {f"{region.name}: {curve}": own.history[curve] for curve in own.history}
+            judges.append(judge)
+        self.judges_ = judges
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Ask every region's method; maps and scores in deviations from what is usual there."""
-        pixels = np.rint(x * np.float32(255)).astype(np.uint8)  # the inverse of samples.to_float
         maps = np.zeros(valid.shape, np.float32)
-        scores = np.full((len(self.regions_), len(x)), -np.inf)
-        for number, own in enumerate(self.regions_):
-            for row, (found, score) in enumerate(own.look(pixels, valid, keys)):
-                maps[row][own.region_in(valid[row])] = (found - own.map_[0]) / own.map_[1]
-                scores[number, row] = (score - own.score_[0]) / own.score_[1]
+        scores = np.full((len(self.judges_), len(x)), -np.inf)
+        for number, judge in enumerate(self.judges_):
+            for row, found in judge.look(x, valid, keys).items():
+                maps[row][judge.box(valid[row])] = (found[0] - judge.peak[0]) / judge.peak[1]
+                scores[number, row] = (found[1] - judge.score[0]) / judge.score[1]
         return Output(maps, np.nan_to_num(scores.max(axis=0), neginf=0.0))
 
     def state(self) -> State:
         """Header and arrays of all regions."""
         headers, arrays = [], {}
-        for own in self.regions_:
-            header, stored = own.method.state()
-            arrays |= {f"{own.region.name}.{name}": array for name, array in stored.items()}
-            headers.append(
-                {
-                    "geometry": own.geometry.to_json(),
-                    "map": own.map_,
-                    "score": own.score_,
-                    "state": header,
-                }
-            )
+        for judge in self.judges_:
+            inner, stored = judge.method.state()
+            geometry = judge.geometry.to_json()
+            scale = {"peak": list(judge.peak), "score": list(judge.score)}
+            headers.append({"geometry": geometry, **scale, "state": inner})
+            arrays |= {f"{judge.region.name}.{name}": array for name, array in stored.items()}
         return {"regions": headers}, arrays
 
     def restore(self, header: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back all regions."""
-        self.regions_ = []
-        regions = read_regions(self.options.regions)
-        for region, stored in zip(regions, header["regions"], strict=True):
+        judges = []
+        for (region, name, values), stored in zip(
+            _choices(self.options), header["regions"], strict=True
+        ):
             geometry = Geometry.from_json(stored["geometry"], None)
-            name, values = _choice(region, self.options)
-            method = _make(name, values)
-            method.restore(stored["state"], part(arrays, f"{region.name}."))
-            low, high = (tuple(map(float, stored[key])) for key in ("map", "score"))
-            self.regions_.append(_Learned(region, name, method, geometry, low, high, {}))
+            judge = _Judge(region, _make(name, values), geometry)
+            judge.method.restore(stored["state"], part(arrays, f"{region.name}."))
+            judge.peak, judge.score = _pair(stored["peak"]), _pair(stored["score"])
+            judges.append(judge)
+        self.judges_ = judges
 
 
-@dataclass(frozen=True)
-class _Learned:
+@dataclass
+class _Judge:
     """A region with its method.
 
     Attributes:
-        region: Which part of the view.
-        name: Of the method.
-        method: Has learned, once there is a scale.
+        region: Which part of a view.
+        method: What looks at it.
         geometry: From the region to what the method sees.
-        map_: Usual peak of the map on good regions, and its deviation.
-        score_: Usual score, and its deviation.
-        history: Curves of its training.
+        peak: Usual peak of the map on good regions, and its deviation.
+        score: Usual score of good regions, and its deviation.
     """
 
     region: PartRegion
-    name: str
     method: Method
     geometry: Geometry
-    map_: tuple[float, ...]
-    score_: tuple[float, ...]
-    history: Mapping[str, list[float]]
+    peak: tuple[float, float] = (0.0, 1.0)
+    score: tuple[float, float] = (0.0, 1.0)
 
-    def region_in(self, valid: Mask) -> tuple[slice, slice]:
+    def learn(self, samples: Samples, run: Run) -> None:
+        """Learn from most parts, and measure peaks and scores on the others."""
+        # Another salt than the calibration split: its end of the ranking is not here any more.
+        most, held_out = samples.hold_out(HELD_OUT, f"{run.seed}|regions")
+        self.method.learn(self.samples_of(most), run)
+        found: list[tuple[Map, float]] = []
+        for batch in held_out.batches(BATCH, keep=False):
+            found += self.look(batch.x, batch.valid, batch.keys).values()
+        self.peak = _usual([float(own.max()) for own, _ in found])
+        self.score = _usual([score for _, score in found])
+        if self.method.cheap_fits and most is not samples:
+            # The scale is known; what it was measured on need not be missing in the bank.
+            self.method = type(self.method)(self.method.options)
+            self.method.learn(self.samples_of(samples), run)
+
+    def samples_of(self, samples: Samples) -> Samples:
+        """Samples of the region from those of the part."""
+
+        def views(record: Record) -> Views:
+            whole = samples.read(record, keep=False)
+            pixels, valid, _ = self.cut(whole.pixels[0], whole.valid[0])[1]
+            return Views(record, pixels, valid, None, whole.digest)
+
+        kept = samples.keep_bytes
+        return Samples(samples.data, self.geometry, keep_bytes=kept, source=views)
+
+    def box(self, valid: Mask) -> tuple[slice, slice]:
         """Rows and columns of the region in a view (H, W) whose part is where `valid` is."""
-        rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
-        if not len(rows):
-            return slice(0, 0), slice(0, 0)
-        box = (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
-        inner = self.region.slices((box[0][1] - box[0][0], box[1][1] - box[1][0]))
-        low, high = (
-            # A region of an image of few pixels still has one.
-            slice(first + min(s.start, last - first - 1), first + max(s.stop, s.start + 1))
-            for (first, last), s in zip(box, inner, strict=True)
-        )
-        return low, high
+        ends = []
+        for axis in (1, 0):
+            inside = np.flatnonzero(valid.any(axis=axis))
+            ends.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0))
+        (top, bottom), (left, right) = ends
+        rows, columns = self.region.slices((bottom - top, right - left))
+        return _moved(rows, top, bottom), _moved(columns, left, right)
 
-    def cut(self, pixels: Image, valid: Mask) -> tuple[Geometry, Image]:
-        """The region of a view (H, W, 3) as an image of its own, and its geometry."""
-        box = self.region_in(valid)
+    def cut(self, pixels: Image, valid: Mask) -> tuple[Geometry, Cut]:
+        """The region of a view (H, W, 3) uint8 as the method sees it, and the geometry for it."""
+        box = self.box(valid)
         inside = valid[box]
-        roi = None if inside.all() or not inside.any() else inside
-        return replace(self.geometry, roi=roi), np.ascontiguousarray(pixels[box])
-
-    def views_of(self, samples: Samples, record: Record) -> Views:
-        """What the region's method sees of an image."""
-        whole = samples.read(record, keep=False)
-        geometry, image = self.cut(whole.pixels[0], whole.valid[0])
-        pixels, valid, _ = geometry.views(image)
-        return Views(record, pixels, valid, None, whole.digest)
+        partly = inside.any() and not inside.all()
+        geometry = replace(self.geometry, roi=inside if partly else None)
+        seen, ok, layout = geometry.views(np.ascontiguousarray(pixels[box]))
+        return geometry, (seen, ok & inside.any(), layout)
 
     def look(
-        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_], keys: Sequence[str]
-    ) -> list[tuple[Map, float]]:
-        """Map (h, w) of the region and score of each view, as a detector would make them."""
-        places, views = [], []
-        for row, inside in enumerate(valid):
-            box = self.region_in(inside)
-            if inside[box].any():
-                geometry, image = self.cut(pixels[row], inside)
-                places.append((row, geometry))
-                views.append(geometry.views(image))
-        found = [
-            (np.zeros(inside[self.region_in(inside)].shape, np.float32), -np.inf)
-            for inside in valid
-        ]
-        if not views:
-            return found
+        self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]
+    ) -> dict[int, tuple[Map, float]]:
+        """Map (h, w) of the region and its score, as a detector would make them.
+
+        Args:
+            x: (B, H, W, 3) float32 in [0, 1], views of the part.
+            valid: (B, H, W) bool.
+            keys: Names of the images.
+
+        Returns:
+            By row; rows without a valid pixel in the region are left out.
+        """
+        pixels = np.rint(x * np.float32(255)).astype(np.uint8)  # the inverse of samples.to_float
+        rows = [row for row, inside in enumerate(valid) if inside[self.box(inside)].any()]
+        if not rows:
+            return {}
+        cuts = [self.cut(pixels[row], valid[row]) for row in rows]
         output = self.method.predict_batch(
-            to_float(np.concatenate([view for view, _, _ in views])),
-            np.concatenate([ok for _, ok, _ in views]),
-            [keys[row] for row, _ in places],
+            to_float(np.concatenate([seen for _, (seen, _, _) in cuts])),
+            np.concatenate([ok for _, (_, ok, _) in cuts]),
+            [keys[row] for row in rows],
         )
-        for number, ((row, geometry), (_, _, layout)) in enumerate(zip(places, views, strict=True)):
-            post, inside = self.method.post, geometry.image_valid(layout)
-            canvas = geometry.to_canvas(output.maps[number : number + 1], layout)
-            if post.frame == "canvas":
-                canvas = smooth(canvas, geometry.canvas_valid(layout), post)
-            own = geometry.to_image(canvas, layout)
-            if post.frame == "image":
-                own = smooth(own, inside, post)
-            score = None if output.scores is None else float(output.scores[number])
-            found[row] = own, pool_score(own, inside, post) if score is None else score
+        found = {}
+        for number, (row, (geometry, (_, _, layout))) in enumerate(zip(rows, cuts, strict=True)):
+            own, score = self._finish(output.maps[number], geometry, layout)
+            found[row] = own, score if output.scores is None else float(output.scores[number])
         return found
 
+    def _finish(self, grid: Map, geometry: Geometry, layout: Layout) -> tuple[Map, float]:
+        """From a method's map (gh, gw) to the smoothed map of the region and its pooled score."""
+        post = self.method.post
+        canvas = geometry.to_canvas(grid[None], layout)
+        if post.frame == "canvas":
+            inside = geometry.canvas_valid(layout)
+            canvas = smooth(canvas, inside, post)
+            return geometry.to_image(canvas, layout), pool_score(canvas, inside, post)
+        inside = geometry.image_valid(layout)
+        own = smooth(geometry.to_image(canvas, layout), inside, post)
+        return own, pool_score(own, inside, post)
 
-def _open(region: PartRegion, options: ByRegionOptions, whole: Mask) -> _Learned:
+
+def _open(region: PartRegion, name: str, values: Mapping[str, Any], whole: Mask) -> _Judge:
     """A region's method that has not learned; `whole` (H, W) bool is where the part is in a view.
 
     Raises:
         CapabilityError: A method that learns from defects.
     """
-    name, values = _choice(region, options)
     method = _make(name, values)
     if method.supervision != "normal":
         raise CapabilityError(
@@ -225,76 +242,63 @@ def _open(region: PartRegion, options: ByRegionOptions, whole: Mask) -> _Learned
         )
     wanted = {key: value for key, value in values.items() if key in GEOMETRY}
     settings = build(Settings, wanted, f"the region {region.name}")
-    own = _Learned(region, name, method, Geometry((1, 1)), (0.0, 1.0), (0.0, 1.0), {})
-    shape = whole[own.region_in(whole)].shape
-    geometry = make_geometry(settings, [shape], method.multiple, method.default_size)
-    return replace(own, geometry=geometry)
-
-
-def _learn(own: _Learned, samples: Samples, run: Run) -> _Learned:
-    """Learn from most parts, measure the usual scores on the others."""
-    # Another salt than the calibration split: its end of the ranking is not here any more.
-    most, held_out = samples.hold_out(HELD_OUT, f"{run.seed}|regions")
-    own.method.learn(_samples_of(own, most), run)
-    peaks, scores = [], []
-    for batch in held_out.batches(BATCH, keep=False):
-        pixels = np.rint(batch.x * np.float32(255)).astype(np.uint8)
-        for own_map, score in own.look(pixels, batch.valid, batch.keys):
-            peaks.append(float(own_map.max()))
-            scores.append(score)
-    method = own.method
-    if method.cheap_fits and most is not samples:
-        # The scale is known; what it was measured on need not be missing in the bank.
-        method = type(method)(method.options)
-        method.learn(_samples_of(own, samples), run)
-    return replace(
-        own, method=method, map_=_scale(peaks), score_=_scale(scores), history=dict(run.history)
+    judge = _Judge(region, method, Geometry((1, 1)))
+    height, width = whole[judge.box(whole)].shape
+    judge.geometry = make_geometry(
+        settings, [(height, width)], method.multiple, method.default_size
     )
+    return judge
 
 
-def _samples_of(own: _Learned, samples: Samples) -> Samples:
-    views = partial(own.views_of, samples)
-    return Samples(samples.data, own.geometry, keep_bytes=samples.keep_bytes, source=views)
+def _moved(inner: slice, first: int, last: int) -> slice:
+    """A slice of first … last; in an image of few pixels a region still has one."""
+    start = min(inner.start, max(last - first - 1, 0))
+    return slice(first + start, min(first + max(inner.stop, start + 1), last))
 
 
-def _scale(values: Sequence[float]) -> tuple[float, float]:
+def _usual(values: Sequence[float]) -> tuple[float, float]:
     """Usual value and deviation of what good regions gave."""
-    known = np.asarray([value for value in values if np.isfinite(value)] or [0.0])
+    known = np.asarray(values or [0.0])
     centre = float(np.median(known))
     return centre, max(float(known.std()), LEAST_SPREAD * abs(centre), 1e-9)
 
 
-def _run_of(region: PartRegion, run: Run) -> Run:
-    """What the learning of one region is given."""
-    folder = None if run.checkpoint is None else run.checkpoint / region.name
-    return replace(run, history={}, checkpoint=folder, label=f"{run.label} {region.name}".strip())
+def _pair(values: Sequence[float]) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
 
 
-def _choice(region: PartRegion, options: ByRegionOptions) -> tuple[str, dict[str, Any]]:
-    """Name and option values of a region's method.
+def _choices(options: ByRegionOptions) -> list[tuple[PartRegion, str, dict[str, Any]]]:
+    """Each region with the name of its method and that method's option values.
 
     Raises:
-        OptionError: Another number of methods than regions, or an option for no region.
+        OptionError: Another number of methods than regions, or regions that do not tile the part.
+        UnknownNameError: No such method, preset or region.
     """
-    known = [r.name for r in read_regions(options.regions)]
-    chosen = options.methods * (len(known) if len(options.methods) == 1 else 1)
-    if len(chosen) != len(known):
+    regions = read_regions(options.regions)
+    chosen = options.methods * (len(regions) if len(options.methods) == 1 else 1)
+    if len(chosen) != len(regions):
         raise OptionError(
-            f"methods={','.join(options.methods)!r} names {len(chosen)} methods for {len(known)} "
-            "regions; give one, or one for each region."
+            f"methods={','.join(options.methods)!r} names {len(chosen)} methods for "
+            f"{len(regions)} regions; give one, or one for each region."
         )
-    name = chosen[known.index(region.name)]
-    presets = registry.get("methods", name).presets
-    if options.inner_preset not in presets:
-        raise UnknownNameError(f"preset of {name}", options.inner_preset, presets)
-    values = dict(presets[options.inner_preset])
-    for key, value in parse_assignments(filter(None, options.inner.split(";"))).items():
-        where, dot, inner_key = key.rpartition(".")
-        if dot and where not in known:
-            raise UnknownNameError("region in option inner", where, known)
-        if not dot or where == region.name:
-            values[inner_key] = value
-    return name, values
+    given = parse_assignments(filter(None, options.inner.split(";")))
+    for key in given:
+        where, dot, _ = key.rpartition(".")
+        if dot and where not in {region.name for region in regions}:
+            raise UnknownNameError("region in option inner", where, [r.name for r in regions])
+    found = []
+    for region, name in zip(regions, chosen, strict=True):
+        presets = registry.get("methods", name).presets
+        if options.inner_preset not in presets:
+            raise UnknownNameError(f"preset of {name}", options.inner_preset, presets)
+        common = {key: value for key, value in given.items() if "." not in key}
+        own = {
+            key.rpartition(".")[2]: value
+            for key, value in given.items()
+            if key.startswith(f"{region.name}.")
+        }
+        found.append((region, name, {**presets[options.inner_preset], **common, **own}))
+    return found
 
 
 def _make(name: str, values: Mapping[str, Any]) -> Method:
@@ -307,7 +311,6 @@ def _make(name: str, values: Mapping[str, Any]) -> Method:
     own = {key: value for key, value in values.items() if key not in GEOMETRY}
     for key in own:
         if key not in names(cls.Options):
-            raise UnknownNameError(
-                f"option of a region's {name}", key, [*names(cls.Options), *GEOMETRY]
-            )
+            known = [*names(cls.Options), *GEOMETRY]
+            raise UnknownNameError(f"option of a region's {name}", key, known)
     return cls(build(cls.Options, own, f"method {name}"))

@@ -218,7 +218,7 @@ class MaskedAutoencoder(Method):
         count = int((~self._bank[0]).sum())
         visible = masks.int().argsort(dim=1, stable=True)[:, :count]
         drawn = networks["masked_autoencoder"](x, visible).float()
-        cells = masks.float().unflatten(1, (1, *self.network_.grid))
+        cells = masks.float().reshape(-1, 1, *self.network_.grid)
         return x, drawn, interpolate(cells, scale_factor=self.options.patch), valid
 
     def _finish(self, samples: Samples, held_out: Samples, run: Run) -> None:

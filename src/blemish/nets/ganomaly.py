@@ -17,6 +17,7 @@ from itertools import pairwise
 from math import gcd
 
 from blemish.errors import MissingExtraError
+from blemish.nets.first_weights import dcgan_weights
 
 try:
     import torch
@@ -25,7 +26,7 @@ except ImportError as error:
     raise MissingExtraError("GANomaly", "train") from error
 
 CELLS = 4  # of the smaller side, in front of the code
-SLOPE, SPREAD = 0.2, 0.02  # of the leaky ReLU; of the first weights
+SLOPE = 0.2  # of the leaky ReLU
 GROUPS = 8
 
 
@@ -121,7 +122,7 @@ class Generator(nn.Module):
         self.encoder = Encoder(layout)
         self.decoder = Decoder(layout)
         self.again = Encoder(layout)
-        self.apply(_start)
+        self.apply(dcgan_weights)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,7 +139,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.trunk = Trunk(layout)
         self.head = nn.Conv2d(layout.channels[-1], 1, CELLS, bias=layout.bias)
-        self.apply(_start)
+        self.apply(dcgan_weights)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, *batches: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
@@ -162,14 +163,3 @@ def _norm(channels: int, kind: str) -> nn.Module:
     if kind == "group":
         return nn.GroupNorm(gcd(GROUPS, channels), channels)
     return nn.BatchNorm2d(channels)
-
-
-def _start(module: nn.Module) -> None:
-    """First weights of [2], set in every layer."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, SPREAD)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
-        nn.init.normal_(module.weight, 1.0, SPREAD)
-        nn.init.zeros_(module.bias)

@@ -16,9 +16,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from blemish.nets.first_weights import dcgan_weights
+
 FIRST = 5  # stride of the generator's first layer
 GROWTH = 2  # of every other one
-SLOPE, DROPOUT, SPREAD = 0.2, 0.3, 0.02
+SLOPE, DROPOUT = 0.2, 0.3
 MOST = 8  # times the base channels: no layer has more
 
 
@@ -53,7 +55,7 @@ class ImageGenerator(nn.Module):
             if wanted != 3:
                 layers += [nn.BatchNorm2d(wanted), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Tanh())
-        self.apply(_initialise)
+        self.apply(dcgan_weights)
 
     def forward(self, noise: Tensor) -> Tensor:
         """(B, latent) to (B, 3, H, W) in [-1, 1]."""
@@ -95,7 +97,7 @@ class ImageJudge(nn.Module):
         self.body = nn.Sequential(*layers, nn.Flatten())
         self.dropout = nn.Identity() if critic else nn.Dropout(DROPOUT)
         self.dense = nn.Linear(given * height * width, 1)
-        self.apply(_initialise)
+        self.apply(dcgan_weights)
 
     def forward(self, *batches: Tensor) -> tuple[Tensor, ...]:
         """Each (B, 3, H, W) in [-1, 1] to (B,), with batch statistics of its own.
@@ -103,17 +105,6 @@ class ImageJudge(nn.Module):
         All in one call, because networks on several devices may be called once per step.
         """
         return tuple(self.dense(self.dropout(self.body(batch)))[:, 0] for batch in batches)
-
-
-def _initialise(layer: nn.Module) -> None:
-    """As [2]: weights from N(0, 0.02²), gains from N(1, 0.02²), no offsets."""
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        nn.init.normal_(layer.weight, 0, SPREAD)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm):
-        nn.init.normal_(layer.weight, 1, SPREAD)
-        nn.init.zeros_(layer.bias)
 
 
 def gradient_penalty(values: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -197,8 +197,10 @@ class ComplementaryErrors(nn.Module):
         patches = patchify(x, patch)
         many = patches[:, None].expand(-1, passes, -1, -1).flatten(0, 1)  # (B · passes, N, P)
         visible = self.visible[None].expand(len(x), -1, -1).flatten(0, 1)
-        drawn = self.network.draw(many, visible).float().unflatten(0, (-1, passes))
-        squared = (drawn - patches[:, None]).square().unflatten(3, (3, -1)).mean(dim=3)
+        drawn = self.network.draw(many, visible).float()
+        drawn = drawn.reshape(-1, passes, *patches.shape[1:])
+        squared = (drawn - patches[:, None]).square()
+        squared = squared.reshape(*squared.shape[:3], 3, -1).mean(dim=3)
         weights = self.counts[..., None]
         if self.smallest:
             errors = squared.masked_fill(weights == 0, torch.inf).amin(dim=1)

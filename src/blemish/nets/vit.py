@@ -123,7 +123,7 @@ def waves(grid: Grid, width: int, like: Grid | None = None) -> Tensor:
 
 def resize_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     """Interpolate a table of positions (N, width) to another grid."""
-    planes = table.unflatten(0, old).permute(2, 0, 1)[None]
+    planes = table.reshape(*old, -1).permute(2, 0, 1)[None]
     resized = functional.interpolate(planes, new, mode="bilinear", align_corners=False)
     return resized[0].permute(1, 2, 0).flatten(0, 1)
 
@@ -187,7 +187,7 @@ class Attention(nn.Module):
 
     def _parted(self, x: Tensor) -> Tensor:
         """(B, n, width) to (B, heads, n, width / heads)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class Layer(nn.Module):

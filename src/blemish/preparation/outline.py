@@ -71,7 +71,9 @@ def find_outlines(photo: Image, *, by_colour: bool = False) -> list[Outline]:
     small = np.asarray(Pillow.fromarray(photo).reduce(factor), np.float32)
     solid = _by_colour(small) if by_colour else _by_edges(small)
     # Cables and the like are thinner than any part.
-    solid = ndimage.binary_opening(solid, EIGHT, iterations=GAP)
+    thin = 2 * GAP + 1
+    kept = ndimage.minimum_filter(solid, thin, mode="constant")
+    solid = ndimage.maximum_filter(kept, thin, mode="constant")
     labels, count = ndimage.label(solid, EIGHT)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     found = []
@@ -84,9 +86,12 @@ def find_outlines(photo: Image, *, by_colour: bool = False) -> list[Outline]:
 def _outline(
     inside: Mask, box: tuple[slice, slice], shape: tuple[int, ...], factor: int
 ) -> Outline:
-    rows, columns = np.nonzero(inside)
-    points = np.stack([columns + box[1].start, rows + box[0].start], axis=1).astype(float)
-    corners = np.concatenate([points + np.array((x, y)) for x in (0, 1) for y in (0, 1)])
+    # The ends of the rows hold all that the convex hull needs.
+    rows = np.arange(box[0].start, box[0].stop)
+    left = box[1].start + inside.argmax(axis=1)
+    right = box[1].stop - inside[:, ::-1].argmax(axis=1)
+    ends_of_rows = [np.stack([x, y], axis=1) for x in (left, right) for y in (rows, rows + 1)]
+    corners = np.concatenate(ends_of_rows).astype(float)
     ends = [(box[0].start, box[0].stop, shape[0]), (box[1].start, box[1].stop, shape[1])]
     at_border = any(start <= GAP or stop >= side - GAP for start, stop, side in ends)
     return Outline(smallest_rectangle(corners * factor), float(inside.sum() * factor**2), at_border)

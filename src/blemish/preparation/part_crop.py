@@ -94,6 +94,7 @@ def crop_parts(
     twice = [file for file, n in Counter(file_of(r.key) for r in data).items() if n > 1]
     if twice:
         raise DataError(f"Two photos would become {twice[0]}; rename one of them.")
+    task.forget(set(task.known) - {record.key for record in data})
     crops: list[Crop] = []
     for crop in read_ahead(task.crop, data, ahead=workers, workers=workers):
         crops.append(crop)
@@ -107,7 +108,7 @@ def crop_parts(
     for crop in judged:
         task.move(crop)
     _write_lists(task, judged)
-    done = Cropped(folder, tuple(judged), task.decoded)
+    done = Cropped(folder, tuple(judged), len(task.decoded))
     if not done.accepted:
         raise DataError(
             f"All {len(judged)} photos were rejected; the first, {judged[0].key}: "
@@ -123,10 +124,11 @@ class _Task:
         self.data, self.folder, self.options = data, folder, options
         self.frame = options.frame
         self.known: dict[str, Crop] = {}
-        self.decoded = 0
+        self.decoded: list[str] = []
         if (folder / SIDE_FILE).exists():
-            _, before, crops = read_crops(folder)
-            self.known = crops if before == options else {}
+            _, before, self.known = read_crops(folder)
+            if before != options:
+                self.forget(set(self.known))
 
     @property
     def small(self) -> tuple[int, int]:
@@ -146,13 +148,27 @@ class _Task:
     def mask_path(self, crop: Crop) -> Path:
         return self.folder / MASKS / crop.file
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take away what is there of photos that are gone or cut in another way now."""
+        for key in keys:
+            self._remove(self.known.pop(key))
+
+    def _remove(self, crop: Crop) -> None:
+        self.mask_path(crop).unlink(missing_ok=True)
+        for folder in (IMAGES, REJECTED):
+            path = self.folder / folder / crop.file
+            path.unlink(missing_ok=True)
+            path.with_suffix(".jpg").unlink(missing_ok=True)
+
     def crop(self, record: Record) -> Crop:
         """Cut out one part, unless it was done before."""
         stamp = stamp_of(record)
         known = self.known.get(record.key)
         if known is not None and stamp and known.stamp == stamp:
             return self._again(known)
-        self.decoded += 1
+        if known is not None:
+            self._remove(known)
+        self.decoded.append(record.key)
         photo_path = str(record.image.absolute()) if isinstance(record.image, Path) else ""
         try:
             photo = self.data.image(record)

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from blemish.types import Image, Map, Mask
 
+APART = 1.5  # pixels of the photo between samples
 Points = NDArray[np.float64]  # (n, 2) x, y in pixels; the first pixel's centre is (0.5, 0.5)
 
 
@@ -141,8 +142,9 @@ def map_to_photo(anomaly_map: Map, place: Rectangle, frame: Frame, shape: tuple[
 
 def _warp(pixels: NDArray[np.uint8], place: Rectangle, frame: Frame) -> Pillow.Image:
     matrix = place.matrix(frame)
-    # As many samples per pixel as it covers pixels of the photo; their mean is the area filter.
-    each = max(1, math.ceil(float(np.linalg.norm(matrix[:, :2], axis=0).max())))
+    # So many samples per pixel that none is further than that from the next, each interpolated
+    # between four pixels of the photo; their mean is the area filter.
+    each = max(1, math.ceil(float(np.linalg.norm(matrix[:, :2], axis=0).max()) / APART))
     size = (frame.width * each, frame.height * each)
     corners = np.array([(0, 0), (frame.width, 0), (frame.width, frame.height), (0, frame.height)])
     left, top, right, bottom = _bounds(to_photo(corners.astype(float), place, frame), pixels.shape)

@@ -169,29 +169,28 @@ def plain_errors(what: str) -> Iterator[None]:
     except BlemishError:
         raise
     except ray.exceptions.RayError as error:
-        if own := _own_error(error):
-            raise own from None
-        raise ClusterError(
-            f"{what} stopped: {first_line(error)}. What is done is kept: the same command goes on."
-        ) from error
+        raise own_error(error) or plain_error(what, error) from error
 
 
-def _own_error(error: BaseException | None) -> BlemishError | None:
+def plain_error(what: str, error: BaseException) -> ClusterError:
+    """The sentence for workers that were lost."""
+    return ClusterError(
+        f"{what} stopped: {first_line(error)}. What is done is kept: the same command goes on."
+    )
+
+
+def own_error(error: BaseException | None) -> BlemishError | None:
+    """The error of ours that is inside one of Ray's."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, BlemishError):
-            # Ray makes classes that are both; the plain one reads better.
-            for kind in type(error).__mro__:
-                if kind.__module__ == "blemish.errors":
-                    return BlemishError.__new__(kind, *_sentence(error))
         seen.add(id(error))
-        error = getattr(error, "cause", None) or error.__cause__
+        inside = getattr(error, "cause", None) or error.__cause__
+        if isinstance(error, BlemishError) and not isinstance(inside, BlemishError):
+            # Ray makes classes that are both; the plain one reads better.
+            kind = next(k for k in type(error).__mro__ if k.__module__ == "blemish.errors")
+            return BlemishError.__new__(kind, str(error))
+        error = inside
     return None
-
-
-def _sentence(error: BaseException) -> tuple[str]:
-    cause = getattr(error, "cause", None)
-    return (str(cause if isinstance(cause, BlemishError) else error),)
 
 
 def first_line(error: BaseException) -> str:
