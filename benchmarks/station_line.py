@@ -39,6 +39,7 @@ from blemish.images import read_image, to_png_bytes
 from blemish.station import inspecting, parts, promoting, reviewing, work
 from blemish.station.context import Context, find_part
 from blemish.station.inspecting import Inspector
+from blemish.station.recipes import challenger_recipe
 from blemish.station.settings import StationSettings
 from blemish.station.tables import Inspection, Job, Version
 from blemish.station.trends import trend
@@ -90,8 +91,10 @@ class Line:
 
     def train(self, kind, method):
         """What the station's own process does for a job."""
+        with self.context.database.read() as session:
+            recipe = challenger_recipe(find_part(session, KEY), method)
         with self.context.database.write() as session:
-            job = parts.ask_for_job(session, KEY, kind, method)
+            job = parts.ask_for_job(session, KEY, kind, recipe)
             job.state = "running"
         work.run(self.context, job.id)
         with self.context.database.read() as session:
