@@ -45,16 +45,30 @@ def cells(figures, command):
     return [*shares, str(figures["misses_without_same_rate"]["value"]), days]
 
 
-def write_table():
-    """Put the table between its marks in docs/station.md."""
+def write_pages():
+    """Put the chart and the tables between their marks in docs/station.md."""
+    found = [f"{table()}\n\n{endurance()}"]
+    if runs := results("plates"):
+        write_chart(runs)
+        found.insert(0, "![Misses and false alarms per day](station/line.svg)\n")
     page = DOCS / "station.md"
     head, rest = page.read_text("utf-8").split(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", "utf-8")
+    middle = "\n".join(found)
+    page.write_text(f"{head}{BEGIN}\n{middle}\n{END}{rest.split(END)[1]}", "utf-8")
 
 
-def write_chart():
+def endurance():
+    """What tests/station measured with BLEMISH_RESULTS: kills, load, pages, reviews."""
+    lines = ["| measured | value | |", "|---|---|---|"]
+    for path in sorted(RESULTS.glob("station_*.json")):
+        result = json.loads(path.read_text("utf-8"))
+        for figure in result["figures"].values():
+            lines.append(f"| `{result['what']}` | {figure['value']:.3g} | {figure['label']} |")
+    return "\n".join(lines)
+
+
+def write_chart(runs):
     """Misses and false alarms per day on plates, means of the seeds."""
-    runs = results("plates")
     parts = [panel(0, "Misses per day", runs, "misses", "defective")]
     parts.append(panel(1, "False alarms per day", runs, "false_alarms", "good"))
     height = 2 * (HEIGHT + GAP) + TOP
