@@ -95,7 +95,8 @@ def good_views(samples: Samples, grid: tuple[int, int]) -> list[View]:
         for number, valid in enumerate(views.valid):
 
             def read(image: int = image, number: int = number) -> Pixels:
-                return samples.take([(image, number)]).x[0]
+                pixels: Pixels = samples.take([(image, number)]).x[0]
+                return pixels
 
             place = (views.record.key, number)
             found.append(View(place, read, cell_valid(valid, grid), nothing, False))
@@ -106,7 +107,8 @@ def defective_views(items: Sequence[Item], grid: tuple[int, int]) -> list[View]:
     """Defective views on a grid: a cell is anomalous when any pixel of it is marked."""
 
     def view(item: Item) -> View:
-        cells = [cell_valid(mask, grid) for mask in (item.valid, item.mask)]
-        return View((item.key, item.number), lambda: to_float(item.pixels), *cells, True)
+        valid, anomalous = (cell_valid(mask, grid) for mask in (item.valid, item.mask))
+        place = (item.key, item.number)
+        return View(place, lambda: to_float(item.pixels), valid, anomalous, True)
 
     return [view(item) for item in items]

@@ -185,7 +185,8 @@ class ReconstructsFeatures(Method):
     def _scaled(self, kept: Tensor) -> Tensor:
         """(B, h, w, C) as the backbone gives them to (B, C, h, w) as the network sees them."""
         mean, scale = (torch.from_numpy(a).to(kept.device) for a in (self.mean_, self.scale_))
-        return ((kept - mean) * scale).permute(0, 3, 1, 2)
+        scaled: Tensor = (kept - mean) * scale
+        return scaled.permute(0, 3, 1, 2)
 
     def predict_batch(self, x: Pixels, valid: NDArray[np.bool_], keys: Sequence[str]) -> Output:
         """Length of the difference at every cell."""
