@@ -132,8 +132,8 @@ def workers():
         "images_per_second_2": figure(np.median(rates[2]), "Images/s, 2 workers", values=rates[2]),
     }
     notes = [
-        f"{BUSY} A share of two processes is then twice that of one whatever they do, so that "
-        "the efficiency is only an upper bound.",
+        "Other processes ran on both cores (load 4 to 5): one worker finds a free core more "
+        "easily than two, so that the efficiency is lower than on a machine of its own.",
         "256 × 256 px, filter_bank, one thread per worker; 2 cores.",
     ]
     return result("scale_workers", "workers", figures, "screw_256", method="patchcore", notes=notes)
