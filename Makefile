@@ -43,6 +43,7 @@ bench: $(VENV)/dev.stamp
 
 results-table: $(VENV)/core.stamp
 	$(BIN)/python benchmarks/results_table.py
+	$(BIN)/python benchmarks/capacity.py table
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -49,12 +49,12 @@ def measured():
     }
 
 
-def limits(cost, workers, links):
+def limits(cost, workers, links, drivers=1):
     """Images per second that each part can carry."""
     return {
         "workers": workers * cost["efficiency"] / cost["image"],
         "storage link": links * LINK / cost["bytes"],
-        "driver": CHUNK / cost["chunk"],
+        "driver": drivers * CHUNK / cost["chunk"],
     }
 
 
@@ -132,9 +132,7 @@ def table():
     ]
     for name, rate in STEPS.items():
         needed = plan(cost, rate)
-        first, second, _ = sorted(
-            limits(cost, needed["workers"], needed["links"]).items(), key=lambda item: item[1]
-        )
+        first, second, _ = sorted(limits(cost, **needed).items(), key=lambda item: item[1])
         price = 1e6 * cost["image"] / cost["efficiency"] / HEADROOM / 3600 * PRICE
         gigabytes = rate * DAY * cost["row"] / 1e9
         lines.append(

@@ -7,6 +7,7 @@ from $BLEMISH_DATA, weights from $BLEMISH_WEIGHTS. With BLEMISH_SMOKE set, few i
 and results go to a temporary folder.
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from blemish.detector import Detector
 from blemish.evaluation import evaluate
 from blemish.exporting.export import export_onnx
 from blemish.exporting.parity import TOLERANCES, compare
-from common import fill, main, markdown, mobilenet, published, results_of
+from common import RESULTS, fill, main, markdown, mobilenet, published, results_of
 
 SMOKE = bool(os.environ.get("BLEMISH_SMOKE"))
 SHORT = {"image_size": "128", "epochs": 2}
@@ -144,13 +145,14 @@ def parity_table():
     lines = []
     for name in CASES:
         for data, short in (("mvtec_ad_screw", "screw"), ("magnetic_tile", "tile")):
-            found = results_of(f"parity_{name}", f"{CASES[name][0]}-{data}")
-            if not found:
+            path = RESULTS / f"parity_{name}-{CASES[name][0]}-{data}.json"
+            if not path.exists():
                 lines.append([short, name, *["–"] * 5, f"`{short}_{name}`"])
                 continue
-            values = {key: found[0]["figures"][key]["value"] for key in FIGURES}
+            found = json.loads(path.read_text("utf-8"))
+            values = {key: found["figures"][key]["value"] for key in FIGURES}
             shares = [f"{values[key]:.1e}" for key in ("map", "score")]
-            count = found[0]["data"]["fingerprint"].split()[0]
+            count = found["data"]["fingerprint"].split()[0]
             rest = [f"{values['flipped']:.0f}", f"{values['near']:.0f}", f"{values['mask']:.1%}"]
             lines.append([short, name, count, *shares, *rest])
     return markdown(head, lines)
@@ -190,6 +192,6 @@ if __name__ == "__main__":
     if SMOKE:
         common.RESULTS = Path(tempfile.mkdtemp())
     if sys.argv[1:] == ["table"]:
-        fill("model-file.md", {"parity": parity_table(), "cost": cost_table()})
+        fill("../model-file.md", {"parity": parity_table(), "cost": cost_table()})
     else:
         main(TARGETS)

@@ -30,6 +30,7 @@ from blemish.speed import ENGINES, cases, measure_case
 from common import RESULTS, WEIGHTS, fill, main, markdown
 
 ROUNDS, CALLS, WARM = 5, 12, 3
+OURS, PEER_NAME = ("blemish", "blemish, mirrored border"), "anomalib 2.7, eager"
 IMAGE = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
 PEER = """
 import json, sys, time, torch
@@ -147,15 +148,12 @@ def result(what, found, notes=(), name="drawn"):
 
 def next_to_peer(backbone, channels):
     options = {"backbone": backbone, "weights": "random", "strides": "8,16"}
-    runs = {
-        "blemish": Ours(2000, **options, margin=0),
-        "blemish, mirrored border": Ours(2000, **options),
-    }
-    runs["anomalib 2.7, eager"] = Peer(backbone, channels)
+    runs = dict(zip(OURS, (Ours(2000, **options, margin=0), Ours(2000, **options)), strict=True))
+    runs[PEER_NAME] = Peer(backbone, channels)
     times = in_turns(runs)
     found = figures(times)
-    theirs = np.median(times["anomalib 2.7, eager"], axis=0)
-    for name in list(runs)[:2]:
+    theirs = np.median(times[PEER_NAME], axis=0)
+    for name in OURS:
         for i, what in enumerate(("time", "processor time")):
             found[f"{name} share of {what}"] = {
                 "value": float(np.median(times[name], axis=0)[i] / theirs[i]),
@@ -246,16 +244,44 @@ def machine_rows(engines, columns):
             if f"{engine} p50 batch 1, ms" in figures:
                 values = [(figures[f"{engine} {COLUMNS[c][0]}"]["value"], c) for c in columns]
                 yield [case.label, engine, *(f"{v:.{COLUMNS[c][1]}f}" for v, c in values)]
-            elif not figures and engine == engines[0]:
+            elif not figures and engine == ENGINES[0]:
                 yield [f"`machine_{case.label.replace(' ', '_')}`", engine, *["–"] * len(columns)]
 
 
+def figures_of(name):
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8"))["figures"] if path.exists() else {}
+
+
+def peer_rows():
+    for name, network in (("peer", "resnet18"), ("peer_wide", "wide_resnet50_2")):
+        figures = figures_of(f"speed_{name}-patchcore-{network}")
+        for run in (PEER_NAME, *OURS):
+            values = [figures.get(f"{run} {what}") for what in ("median", "cpu")]
+            shares = [figures.get(f"{run} share of {t}") for t in ("time", "processor time")]
+            cells = [f"{v['value']:.0f}" if v else "–" for v in values]
+            yield [network, run, *cells, *(f"{v['value']:.2f}" if v else "–" for v in shares)]
+
+
+def small_rows():
+    figures = figures_of("speed_small-patchcore-drawn")
+    for name in [key.removesuffix(" median") for key in figures if key.endswith(" median")]:
+        values = [figures[f"{name} {what}"]["value"] for what in ("median", "cpu")]
+        yield [name, *(f"{value:.1f}" for value in values)]
+
+
 def tables():
+    times = ("median, ms", "processor time, ms")
+    shares = ("share of the peer's time", "share of its processor time")
+    beside = markdown(("network", "runs in", *times, *shares), peer_rows())
+    fill(
+        "../speed.md", {"peer": beside, "small": markdown(("1,000 patches", *times), small_rows())}
+    )
     short = ("p50, ms", "images/s", "peak MB", "file, MB")
     head = ("method", "runs in")
-    fill("speed.md", {"machine": markdown((*head, *COLUMNS), machine_rows(ENGINES, COLUMNS))})
+    fill("../speed.md", {"machine": markdown((*head, *COLUMNS), machine_rows(ENGINES, COLUMNS))})
     rows = machine_rows(("onnxruntime fp32",), short)
-    fill("../README.md", {"speed": markdown((*head, *short), rows)})
+    fill("../../README.md", {"speed": markdown((*head, *short), rows)})
 
 
 TARGETS = {"peer": peer, "peer_wide": peer_wide, "small": small, "startup": startup}

@@ -158,7 +158,36 @@ def write_svg(chart, name):
     (ROOT / f"docs/pictures/{name}.svg").write_text(svg + "\n", "utf-8")
 
 
+SPEED = {
+    "overhead-ganomaly-battery_plate": (
+        "ratio_wall",
+        "ratio_processor",
+        "memory_growth",
+        "per_image",
+    ),
+    "overhead-advae-battery_plate": ("ratio_wall", "ratio_processor", "memory_growth", "per_image"),
+    "training-ganomaly-battery_plate": ("epoch", "minutes", "parameters"),
+}
+
+
+def speed():
+    lines = [["method", "what", "measured", "command"], ["---"] * 4]
+    for name, figures in SPEED.items():
+        found, target = read(RESULTS / f"{name}.json"), name.removesuffix("-battery_plate")
+        what, method = target.replace("overhead-", "overhead_").split("-")[0], target.split("-")[1]
+        command = (
+            f"`generative_speed.py {target.replace('-', '_') if what == 'overhead' else what}`"
+        )
+        for figure in figures if found else ():
+            one = found["figures"][figure]
+            lines.append([method, one["label"], f"{one['value']:.4g}", command])
+        if not found:
+            lines.append([method, what, "–", command])
+    return as_table(lines)
+
+
 PARTS = {
+    "speed": speed,
     "compared": compared,
     "paired": paired,
     "sweep": sweep,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common import RESULTS
-from line_data import LINES, MOVED_ON
+from line_data import DAYS, LINES, MOVED_ON
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- line:begin -->", "<!-- line:end -->"
@@ -25,7 +25,7 @@ def results(name):
 
 def table():
     """One line of Markdown per line and seed; with its command where nothing was measured."""
-    head = ["line", "seed", "misses without", "with", "false alarms without", "with",
+    head = ["line", "seed", "days", "misses without", "with", "false alarms without", "with",
             "misses without, same rate (oracle)", "promoted on day"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
     for name in LINES:
@@ -37,24 +37,40 @@ def table():
 
 def cells(figures, command):
     if figures is None:
-        return [*["–"] * 5, f"`station_line.py {command}`"]
+        return [*["–"] * 6, f"`station_line.py {command}`"]
     keys = ["misses_without", "misses_with", "false_alarms_without", "false_alarms_with"]
     totals = [figures["defective"]["value"]] * 2 + [figures["good"]["value"]] * 2
     shares = [f"{figures[k]['value']} of {n}" for k, n in zip(keys, totals, strict=True)]
     days = ", ".join(str(day) for day in figures["promoted"]["values"]) or "never"
-    return [*shares, str(figures["misses_without_same_rate"]["value"]), days]
+    lasted = str(len(figures["misses_with"]["values"]))
+    return [lasted, *shares, str(figures["misses_without_same_rate"]["value"]), days]
 
 
-def write_table():
-    """Put the table between its marks in docs/station.md."""
+def write_pages():
+    """Put the chart and the tables between their marks in docs/station.md."""
+    found = [f"{table()}\n\n{endurance()}"]
+    runs = [r for r in results("plates") if len(r["figures"]["misses_with"]["values"]) == DAYS]
+    if runs:
+        write_chart(runs)
+        found.insert(0, "![Misses and false alarms per day](station/line.svg)\n")
     page = DOCS / "station.md"
     head, rest = page.read_text("utf-8").split(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", "utf-8")
+    middle = "\n".join(found)
+    page.write_text(f"{head}{BEGIN}\n{middle}\n{END}{rest.split(END)[1]}", "utf-8")
 
 
-def write_chart():
+def endurance():
+    """What tests/station measured with BLEMISH_RESULTS: kills, load, pages, reviews."""
+    lines = ["| measured | value | |", "|---|---|---|"]
+    for path in sorted(RESULTS.glob("station_*.json")):
+        result = json.loads(path.read_text("utf-8"))
+        for figure in result["figures"].values():
+            lines.append(f"| `{result['what']}` | {figure['value']:.3g} | {figure['label']} |")
+    return "\n".join(lines)
+
+
+def write_chart(runs):
     """Misses and false alarms per day on plates, means of the seeds."""
-    runs = results("plates")
     parts = [panel(0, "Misses per day", runs, "misses", "defective")]
     parts.append(panel(1, "False alarms per day", runs, "false_alarms", "good"))
     height = 2 * (HEIGHT + GAP) + TOP

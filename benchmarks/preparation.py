@@ -384,7 +384,7 @@ def cutout_table():
     head = "| photos | covered | silent failures | needless rejections | corner, median | corner, "
     head += "largest | centre, largest | photos/s | memory, MB |\n" + "|---" * 9 + "|\n"
     if not found:
-        return head + "| – " * 9 + "| `preparation.py cutout_00 … cutout_10`"
+        return head + "| – " * 9 + "|"
     corners = [v for f in found for v in f["corner"]["values"]]
     total = {k: int(sum(f[k]["value"] for f in found)) for k in ("photos", "covered", "silent")}
     cells = [
@@ -405,7 +405,7 @@ def chain_table():
     head = "| photos | rejected | " + ", s | ".join(steps) + ", s | total, s | crop memory, MB |\n"
     head += "|---" * 8 + "|\n"
     if not found:
-        return head + "| – " * 8 + "| `preparation.py chain`"
+        return head + "| – " * 8 + "|"
     (f,) = found
     cells = [f"{f[k]['value']:.0f}" for k in ("photos", "rejected")]
     cells += [f"{f['seconds'][step]:.0f}" for step in steps]

@@ -10,13 +10,14 @@ better is promoted. The same plates are also judged by the first version alone. 
 with photos of magnetic tile, 40 a day, 8 reviewed, with no drift of our making.
 
 A seed is a results file of its own; LINE_DAYS and LINE_EVERY (days from one relearning to the next)
-make short trials that write none, LINE_SECONDS ends a line early and says so. `table` and `chart`
-write what docs/station.md shows. What happens on the line is in `line_data.py`; both files were
-fixed before the first run.
+make short trials that write none, LINE_SECONDS ends a line early and says so. `pages` writes the
+chart and the tables of docs/station.md. What happens on the line is in `line_data.py`; both files
+were fixed before the first run.
 """
 
 import hashlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -38,16 +39,17 @@ from blemish.images import read_image, to_png_bytes
 from blemish.station import inspecting, parts, promoting, reviewing, work
 from blemish.station.context import Context, find_part
 from blemish.station.inspecting import Inspector
+from blemish.station.recipes import challenger_recipe
 from blemish.station.settings import StationSettings
 from blemish.station.tables import Inspection, Job, Version
 from blemish.station.trends import trend
 from common import RESULTS
 from line_data import DAYS, LINES, WORKERS
-from line_pages import write_chart, write_table
+from line_pages import write_pages
 
 REVIEWED, FALSE_ALARMS = 0.2, 0.05
 EVERY = int(os.environ.get("LINE_EVERY", "5"))  # days from one relearning to the next
-SECONDS = float(os.environ.get("LINE_SECONDS", "inf"))  # a machine that is lent for so long
+SECONDS = int(os.environ.get("LINE_SECONDS", "0"))  # the machine is lent for; 0 = for ever
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
 KEY = "line"
 
@@ -89,8 +91,10 @@ class Line:
 
     def train(self, kind, method):
         """What the station's own process does for a job."""
+        with self.context.database.read() as session:
+            recipe = challenger_recipe(find_part(session, KEY), method)
         with self.context.database.write() as session:
-            job = parts.ask_for_job(session, KEY, kind, method)
+            job = parts.ask_for_job(session, KEY, kind, recipe)
             job.state = "running"
         work.run(self.context, job.id)
         with self.context.database.read() as session:
@@ -177,6 +181,14 @@ class Seeded:
         return uuid.UUID(bytes=digest[:16], version=4)
 
 
+class OutOfTimeError(Exception):
+    """The machine has to be given back."""
+
+
+def stop(number, frame):
+    raise OutOfTimeError
+
+
 def run(name, seed):
     """One line from its first to its last day."""
     days = int(os.environ.get("LINE_DAYS", DAYS))
@@ -192,16 +204,19 @@ def run(name, seed):
     with tempfile.TemporaryDirectory() as folder, LINES[name](seed) as pieces:
         context = Context.open(StationSettings(Path(folder) / "station"))
         line = Line(seed, pieces, context, Inspector(context))
-        timed("begin", line.begin)
-        for day in range(1, days + 1):
-            truth = timed("inspect", line.work_through, day)
-            timed("review", line.review, day, truth)
-            if day % EVERY == 0 and day < days:
-                timed("relearn", line.relearn, day)
-            print(name, seed, day, {k: round(v) for k, v in seconds.items()}, flush=True)
-            if sum(seconds.values()) > SECONDS and day < days:
-                line.notes.append(f"Stopped after day {day}: no more time on the machine.")
-                break
+        signal.signal(signal.SIGALRM, stop)
+        signal.alarm(SECONDS)
+        try:
+            timed("begin", line.begin)
+            for day in range(1, days + 1):
+                truth = timed("inspect", line.work_through, day)
+                timed("review", line.review, day, truth)
+                if day % EVERY == 0 and day < days:
+                    timed("relearn", line.relearn, day)
+                print(name, seed, day, {k: round(v) for k, v in seconds.items()}, flush=True)
+        except OutOfTimeError:
+            line.notes.append(f"Stopped after {SECONDS} s: the machine was lent for no longer.")
+        signal.alarm(0)
         context.close()
     result = result_of(name, seed, line, seconds)
     if days == DAYS:
@@ -264,9 +279,7 @@ def misses_at_the_rate_of_the_loop(judged):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["table"]:
-        write_table()
-    elif sys.argv[1:] == ["chart"]:
-        write_chart()
+    if sys.argv[1:] == ["pages"]:
+        write_pages()
     else:
         run(sys.argv[1], int(sys.argv[2]))

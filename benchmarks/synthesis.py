@@ -4,8 +4,9 @@ Jobs (one results file each, independent of each other; SEED is 100 to 102):
 ``changed_SEED`` classic augmentation; ``drawn_SEED`` two GANs, and detectors that learn from their
 images; ``alone`` each transform of the published recipe by itself; ``source`` and
 ``source_updates`` that recipe as it was run; ``ganomaly`` the method that it was tried on;
-``tiles`` magnetic tile; ``speed`` images per second of GAN training. BLEMISH_SMOKE=1 does each with
-next to nothing. ``table`` joins the jobs to the paired intervals and tables of docs/synthesis.md.
+``tiles`` magnetic tile; ``speed_cuda`` and ``speed_cpu`` images per second of GAN training.
+BLEMISH_SMOKE=1 does each with next to nothing. synthesis_table.py makes the paired intervals and
+tables of docs/synthesis.md.
 
 All arms of a method have the same number of updates, unless their name says otherwise. The test set
 is the same in all arms of a seed and chooses nothing.
@@ -28,6 +29,7 @@ from blemish.evaluation import evaluate
 from blemish.images import to_png_bytes
 from blemish.reporting.synthesis_page import PER_ROW, contact_sheet
 from blemish.run import Run
+from blemish.samples import Samples
 from blemish.synthesis.curation import Rules
 from blemish.synthesis.producing import make_gan, synthesize
 from common import RESULTS
@@ -44,8 +46,8 @@ GANS = {"dcgan": "DCGAN", "wgan_gp": "WGAN-GP"}
 METHODS = {"vae": {}, "patchcore": {"image_size": "auto:128"}}
 TRAINED = ("vae", "ganomaly")
 ALONE = ("rotate", "scale", "flip_across", "flip_along", "blur", "brightness", "contrast")
-# The source: 120 updates on photos, about 9,400 on 10,000 changed copies; here 116 and 9,976.
-SOURCE_EPOCHS, COPIES = 4, 86
+# The source: 120 updates on photos, about 9,400 on 10,000 changed copies; here 75 and 7,575.
+SOURCE_EPOCHS, COPIES = 3, 101
 
 
 def plates(seed):
@@ -63,6 +65,7 @@ class Study:
     def __init__(self, what, data, method, seed):
         self.what, self.data, self.method, self.seed = what, data, method, seed
         self.figures, self.seconds, self.notes = {}, {}, []
+        self.region = {"region": REGION} if data.name == "battery_plate" else {}
 
     def run(self, arm, data=None, **options):
         method, started = self.method, time.perf_counter()
@@ -107,7 +110,7 @@ class Study:
             options={"preset": preset_of(self.method), **METHODS.get(self.method, {})},
             command=f"python benchmarks/synthesis.py {self.what}",
             seeds=(self.seed,),
-            data={"name": self.data.name, "fingerprint": self.print, "region": REGION},
+            data={"name": self.data.name, "fingerprint": self.print, **self.region},
             figures=self.figures,
             seconds=self.seconds,
             notes=self.notes,
@@ -162,6 +165,7 @@ def produce(gan, train, folder, seed):
             train,
             folder / name,
             count=count,
+            tries=4,
             rules=rules,
             run=Run(seed=seed, say=print, checkpoint=folder / "state"),
         )
@@ -252,37 +256,35 @@ def tiles():
     study.run("aligned", epochs=10, augmentation="aligned")
 
 
-def speed():
-    """Images per second of GAN training here, and where "here" is."""
+def speed(device):
+    """Images per second of GAN training, on a GPU or on OMP_NUM_THREADS threads."""
     import torch
 
     data = plates(SEEDS[0]).select("train")
-    figures, device = {}, "cuda" if torch.cuda.is_available() else "cpu"
+    figures, presets = {}, {"cuda": {"small": 10, "thesis": 10}, "cpu": {"small": 2}}
     for gan, label in GANS.items():
-        for preset in ("tiny",) if SMOKE else ("small", "thesis"):
+        for preset, epochs in ({"tiny": 2} if SMOKE else presets[device]).items():
             learner = make_gan(gan, preset, epochs=1)
-            from blemish.samples import Samples
-
             samples = Samples(data.select(keys=[r.key for r in data][:48]), learner.geometry())
-            samples.places  # noqa: B018 read before the clock starts
-            learner.learn(samples, Run())
-            learner = make_gan(gan, preset, epochs=10 if device == "cuda" else 2)
+            learner.learn(samples, Run(device=device))  # what starts once, and reads the images
+            learner = make_gan(gan, preset, epochs=epochs)
             started = time.perf_counter()
-            learner.learn(samples, Run())
-            rate = len(samples) * learner.options.epochs / (time.perf_counter() - started)
+            learner.learn(samples, Run(device=device))
+            rate = len(samples) * epochs / (time.perf_counter() - started)
             figures[f"{gan}/{preset}"] = {
                 "value": rate,
                 "label": f"{label}, preset {preset}: images per second of training",
             }
             print(gan, preset, rate, flush=True)
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores"
-    return Result(
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} cores"
+    result = Result(
         what=f"gan_speed_{device}" + ("_smoke" if SMOKE else ""),
-        command="python benchmarks/synthesis.py speed",
+        command=f"python benchmarks/synthesis.py speed_{device}",
         data={"name": "battery_plate"},
         figures=figures,
-        notes=[f"On {name}, busy with other work."],
+        notes=[f"On {where}, with other work beside it."],
     )
+    result.write(RESULTS)
 
 
 JOBS = {
@@ -299,8 +301,8 @@ def main():
         what, _, seed = name.rpartition("_")
         if name in JOBS:
             JOBS[name]()
-        elif name == "speed":
-            print(speed().write(RESULTS))
+        elif what == "speed":
+            speed(seed)
         else:
             {"changed": changed, "drawn": drawn}[what](int(seed))
 

@@ -85,7 +85,7 @@ def of_training(detector):
 
 
 def picture(detector, data):
-    """Photo, reconstruction, difference and map of four plates, as docs/pictures/vae.jpg."""
+    """Photo, reconstruction, difference and map of four plates, as docs/pictures/METHOD.jpg."""
     columns = []
     for kind in ("good", "scratch", "dent", "missing"):
         record = [r for r in data.select("test") if r.defect_type == kind][1]
@@ -94,7 +94,8 @@ def picture(detector, data):
         columns += [image, *found.pictures.values(), overlay(image, found)]
     shown = [np.asarray(Image.fromarray(c).resize((80, 400))) for c in columns]
     joined = np.concatenate([np.pad(c, ((0, 0), (0, 4), (0, 0))) for c in shown], axis=1)
-    Image.fromarray(joined).save(ROOT / "docs/pictures/vae.jpg", quality=80)
+    path = ROOT / f"docs/pictures/{detector.method_name}.jpg"
+    Image.fromarray(joined).save(path, quality=80)
 
 
 def design():

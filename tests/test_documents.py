@@ -53,7 +53,8 @@ def test_every_result_satisfies_the_schema():
         check_result(json.loads(path.read_text("utf-8")))
 
 
-def test_the_readme_s_table_is_not_stale():
-    command = [sys.executable, ROOT / "benchmarks/results_table.py", "--check"]
+@pytest.mark.parametrize("script", ["results_table", "capacity"])
+def test_tables_of_results_are_not_stale(script):
+    command = [sys.executable, ROOT / f"benchmarks/{script}.py", "--check"]
     ended = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
     assert ended.returncode == 0, ended.stderr

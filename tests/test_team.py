@@ -104,14 +104,17 @@ def start(what, devices, out, epochs=4):
     )
 
 
+def finish(process):
+    errors = process.communicate(timeout=400)[1]
+    assert process.returncode == 0, errors
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_network_that_one_trains(tmp_path):
     torch = pytest.importorskip("torch")
     found = []
     for devices in (1, 2):
-        process = start("network", devices, tmp_path / f"{devices}.pt")
-        errors = process.communicate(timeout=200)[1]
-        assert process.returncode == 0, errors
+        finish(start("network", devices, tmp_path / f"{devices}.pt"))
         found.append(torch.load(tmp_path / f"{devices}.pt", weights_only=True))
     for one, two in zip(*found, strict=True):
         assert torch.allclose(one, two, rtol=1e-4, atol=1e-6)
@@ -122,14 +125,19 @@ def test_two_processes_train_the_network_that_one_trains(tmp_path):
 def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
     pytest.importorskip("lightning")
     for devices in (1, 2):
-        process = start("patchcore", devices, tmp_path / f"{devices}.blemish")
-        assert process.wait(timeout=200) == 0, process.stderr.read()
+        finish(start("patchcore", devices, tmp_path / f"{devices}.blemish"))
     one, two = (Detector.load(tmp_path / f"{d}.blemish") for d in (1, 2))
-    arrays = two.content().arrays
-    for name, array in one.content().arrays.items():
-        assert np.array_equal(array, arrays[name]), name
+    # Sums round differently, so that choices that are almost tied may change places.
+    kept = [patches_of(detector.content().arrays) for detector in (one, two)]
+    assert len(kept[0] & kept[1]) >= 0.99 * len(kept[0])
     assert one.learned == two.learned
-    assert one.threshold == two.threshold
+    assert one.threshold == pytest.approx(two.threshold, rel=1e-4)
+
+
+def patches_of(arrays):
+    """Image, view, row and column of every patch of a bank."""
+    where = np.column_stack([arrays["method.origins"], arrays["method.places"]])
+    return set(map(tuple, where.tolist()))
 
 
 @pytest.mark.slow

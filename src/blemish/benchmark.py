@@ -138,7 +138,11 @@ class EnergyMeter:
             raise OptionError("Estimating energy needs codecarbon: pip install codecarbon.") from (
                 error
             )
-        options = {"save_to_file": False, "log_level": "critical", "allow_multiple_runs": True}
+        options: dict[str, Any] = {
+            "save_to_file": False,
+            "log_level": "critical",
+            "allow_multiple_runs": True,
+        }
         # Sends nothing; the country matters for emissions only, which are not asked for.
         self._tracker = OfflineEmissionsTracker(country_iso_code="FRA", **options)
         self._tracker.start()

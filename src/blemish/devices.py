@@ -55,7 +55,7 @@ def _fabric_classes() -> tuple[Any, Any]:
         with _same_process():
             # Here and not above: it takes seconds, and only training needs it.
             from lightning.fabric import Fabric
-            from lightning.fabric.strategies import DDPStrategy
+            from lightning.fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise MissingExtraError("Training a network", "train") from error
     return Fabric, DDPStrategy

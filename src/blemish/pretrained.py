@@ -93,7 +93,7 @@ class Pretrained:
     def _from_file(cls, content: ModelFile) -> Pretrained:
         header = content.header
         method_class: type[Method] = registry.get("methods", header["method"])
-        own = options.build(method_class.Options, header["options"], "the file")
+        own: Any = options.build(method_class.Options, header["options"], "the file")
         settings = options.build(Settings, header["settings"], "the file")
         method = method_class(own)
         method.restore(header["state"], part(content.arrays, "method."))

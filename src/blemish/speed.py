@@ -69,7 +69,7 @@ def cases(methods: Iterable[str] = ()) -> list[Case]:
             continue
         known = options.names(method.Options)
         # One pass over the images is enough for weights of the right shape.
-        short = {k: v for k, v in SHORT.items() if k in known}
+        short: dict[str, Any] = {k: v for k, v in SHORT.items() if k in known}
         if "weights" in known and getattr(method.Options(), "backbone", "") != "filter_bank":
             short["weights"] = "random"
         found.append(Case(name, name, short))

@@ -276,7 +276,8 @@ def _frozen(
     weights = {key: p.detach() for key, p in networks[name].named_parameters()}
     with fabric.autocast():
         found = torch.func.functional_call(networks[name], weights, inputs)
-    return _as_float(found)
+    plain: Tensor | tuple[Tensor, ...] = _as_float(found)
+    return plain
 
 
 def _as_float(found: Any) -> Any:

@@ -97,7 +97,7 @@ def test_an_update_keeps_to_that(path):
 def test_where_it_has_seen_every_calibration_image_the_fit_is_refused(path):
     train, seen = DATA.select("train"), set(images_seen(NAME, path))
     known = tuple(r for r in train if train.hashes[r.key] in seen)
-    with pytest.raises(DataError, match="or by the pre-trained encoder"):
+    with pytest.raises(DataError, match="the pre-trained encoder or the generator"):
         patchcore(path).fit(replace(DATA, records=known))
 
 

@@ -76,10 +76,33 @@ def test_pictures_of_folders_keep_their_folders(blemish, onnx, photos, tmp_path)
         (("--parquet",), "needs a name"),
         (("-o", "x.json"), "--out needs one of"),
         (("--watch", "."), "or --watch FOLDER"),
+        (("--engine", "spark"), "Unknown engine 'spark'"),
+        (("--address", "ray://h:1"), "need --engine ray"),
     ],
 )
 def test_requests_that_make_no_sense(words, said, blemish, onnx, photos):
     code, _, errors = blemish("predict", onnx, photos / "test", *words)
+    assert code == 2
+    assert said in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "takes one source"),
+        (("more", "--out", "o"), "takes one source"),
+        (("--csv", "--out", "o"), "takes no --json, --csv"),
+        (("--out", "o", "--thumbnails", "-1"), "thumbnails=-1 is below"),
+        (("--out", "o", "--address", "ray://127.0.0.1:1"), "Nothing answers at --address"),
+        (("--out", "{folder}"), "holds blob and no results of a run"),
+    ],
+)
+def test_bulk_requests_that_cannot_work_are_refused_before_any_work(
+    words, said, blemish, onnx, photos
+):
+    pytest.importorskip("ray")
+    given = [word.format(folder=photos / "test") for word in words]
+    code, _, errors = blemish("predict", onnx, photos / "test", *given, "--engine", "ray")
     assert code == 2
     assert said in errors
 

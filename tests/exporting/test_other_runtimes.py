@@ -14,6 +14,8 @@ CASES = [
     ("patchcore", {"score": "patch"}),
     ("patchcore", {"backbone": "resnet10t", "weights": "random", "strides": "8,16"}),
     pytest.param("vae", {"image_size": "48"}, marks=pytest.mark.slow),
+    pytest.param("l2bt", {"image_size": "64"}, marks=pytest.mark.slow),
+    pytest.param("adtr", {"image_size": "48"}, marks=pytest.mark.slow),
 ]
 
 

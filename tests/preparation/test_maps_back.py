@@ -9,9 +9,11 @@ from blemish.preparation.part_crop import crop_parts
 from blemish.preparation.placement import Rectangle
 from scenes import cards, spot_mask
 
+pytestmark = pytest.mark.usefixtures("coarser")
+
 
 @pytest.fixture(scope="module")
-def crops(tmp_path_factory):
+def crops(tmp_path_factory, coarser):
     folder = tmp_path_factory.mktemp("crops")
     crop_parts(cards(3, 1), folder, CropOptions(size="60x240"))
     return folder

@@ -146,9 +146,9 @@ def test_a_run_whose_every_process_was_killed_goes_on(exported_part, tmp_path):
         write_png(tmp_path / f"in/{i:03d}.png", draw_good(i % 5, 640, 960))
     words = ["predict", exported_part, tmp_path / "in", "--engine", "ray", "--workers", "1"]
     words += ["--out", tmp_path / "out"]
-    code = "from blemish.cli.main import main; from blemish.scale import bulk; "
-    code += "bulk.Bulk.__dataclass_fields__; bulk.Bulk.__init__.__defaults__ = "
-    code += "(None, None, 3, None, 0); main()"
+    # Chunks of three images, so that there is a lot to be killed between.
+    code = "from blemish.scale import bulk; bulk.Bulk.__init__.__defaults__ = "
+    code += "(None, None, 3, None, 0); from blemish.cli.main import main; main()"
     command = [sys.executable, "-c", code, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     first = subprocess.Popen(command, env=environment, start_new_session=True)

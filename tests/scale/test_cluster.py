@@ -4,7 +4,7 @@ import time
 import pytest
 import ray
 
-from blemish.errors import ClusterError, StorageError
+from blemish.errors import ClusterError
 from blemish.scale.cluster import cluster, compare, plain_errors
 
 HERE = {"python": "3.12.1", "blemish": "0.1.0", "numpy": "2.1"}
@@ -34,15 +34,6 @@ def test_an_address_where_nothing_answers_is_said_in_seconds():
         with pytest.raises(ClusterError, match=said), cluster(address):
             pass
     assert time.monotonic() - started < 20
-
-
-def test_errors_of_ours_come_through_ray_as_they_were():
-    lost = ray.exceptions.UserCodeException("UDF failed")
-    lost.__cause__ = StorageError("s3://a refuses access.")
-    with pytest.raises(StorageError) as raised, plain_errors("The inspection"):
-        raise lost
-    assert str(raised.value) == "s3://a refuses access."
-    assert type(raised.value) is StorageError
 
 
 def test_errors_of_ray_become_one_sentence():

@@ -50,10 +50,8 @@ def test_an_image_that_is_gone_is_a_row_with_an_error(exported_part, tmp_path):
     (tmp_path / "list.txt").write_text("gone.png\n")
     folder = ResultFolder(find_place(str(tmp_path / "out")))
     files = list_source(find_place(str(tmp_path / "list.txt")), folder.listing, 5)
-    counts = Judge(Task(exported_part.read_bytes(), "part.onnx"), folder)(
-        {name: np.array([value]) for name, value in cut(files, 5)[0].to_json().items()}
-    )
-    assert counts["errors"].tolist() == [1]
+    judge = Judge(Task(exported_part.read_bytes(), "part.onnx"), folder)
+    assert judge.judge(cut(files, 5)[0])["errors"] == 1
     assert "gone.png does not exist" in parquet.read_table(tmp_path / "out").to_pylist()[0]["error"]
 
 

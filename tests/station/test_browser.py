@@ -32,8 +32,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 SIZES = {"desktop": (1280, 860), "tablet": (820, 1180)}
 GOOD, BAD = 12, 6
 REVIEWS = 200
-JOB_MS = 120_000
-playwright.expect.set_options(timeout=30_000)  # of a machine that does other things too
+JOB_MS = 400_000  # patience, also below, for a machine that does other things too
+playwright.expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,8 @@ def test_a_threshold_is_previewed_and_set_with_the_keyboard(page):
     page.locator("#slider").focus()
     page.keyboard.press("End")
     playwright.expect(page.locator("#rate")).to_have_text("50 %")
-    playwright.expect(page.locator("#effect")).to_contain_text(re.compile("flagged; \\d+ were"))
+    flagged = re.compile("flagged; \\d+ w(as|ere)")
+    playwright.expect(page.locator("#effect")).to_contain_text(flagged)
     with page.expect_response("**/threshold") as answered:
         page.get_by_role("button", name="Use this rate").click()
     assert answered.value.json()["false_alarms"] == 0.5

@@ -29,6 +29,7 @@ pytestmark = [
 ]
 LOAD_SECONDS = float(os.environ.get("BLEMISH_LOAD_SECONDS", "6"))
 KILLS = int(os.environ.get("BLEMISH_KILLS", "3"))
+SEED = int(os.environ.get("BLEMISH_SEED", "0"))  # of the moments at which it is killed
 CLIENTS = 16
 START_SECONDS = 240  # of a machine that does other things too
 START = "import sys, blemish; blemish.run_station(sys.argv[1], port=int(sys.argv[2]))"
@@ -72,7 +73,7 @@ def make_part(client, contents):
 
 
 def test_whatever_was_acknowledged_survives_kill_9(tmp_path):
-    rng, folder = random.Random(0), tmp_path / "station"
+    rng, folder = random.Random(SEED), tmp_path / "station"
     server = Server(folder)
     with httpx.Client(base_url=server.url, timeout=60) as client:
         wait_for(client, make_part(client, [good_png(i) for i in range(24)]))
@@ -104,7 +105,7 @@ def test_whatever_was_acknowledged_survives_kill_9(tmp_path):
     assert len(inspected) >= KILLS
     assert count_orphans(folder) == 0
     keep(
-        "station_kills",
+        f"station_kills_{SEED}",
         {
             "kills": (KILLS, "kill -9 of the station at random moments"),
             "inspections": (len(inspected), "acknowledged inspections, all there afterwards"),
@@ -114,7 +115,7 @@ def test_whatever_was_acknowledged_survives_kill_9(tmp_path):
             "failed": (states.count("failed"), "of these given up after three interruptions"),
             "orphans": (0, "files without a row after the last start"),
         },
-        f"BLEMISH_KILLS={KILLS}",
+        f"BLEMISH_KILLS={KILLS} BLEMISH_SEED={SEED}",
     )
 
 

@@ -134,7 +134,7 @@ def test_a_comparison_on_few_parts_never_says_better(plate):
         plate.review(good_png(seed), "good", audited=True)
     found = duel(Judge(), Judge(), material(plate).data, lambda *_: None)
     assert (found["images"], found["defective"], found["better"]) == (4, 0, False)
-    assert "4 are good and 0 defective; below 5 of a kind" in found["reason"]
+    assert "4 good, 0 defective. Below 5 of a kind" in found["reason"]
 
 
 def version(session, number):

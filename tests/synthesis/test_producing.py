@@ -55,7 +55,7 @@ def test_where_next_to_nothing_is_fit_for_use_it_is_said(photos, tmp_path):
     run = Run(device="cpu", say=said.append)
     # After one epoch nothing has as much contrast as a photo.
     flat = {"rules": Rules(real=None, copy=None), "score": lambda image: -float(image.std())}
-    made = produce(photos, tmp_path / "drawn", 2, run=run, **flat)
+    made = produce(photos, tmp_path / "drawn", 2, run=run, tries=20, **flat)
     assert made.manifest is None
     assert made.tally["odd"] == sum(made.tally.values()) == 48
     assert "Only 0 of 48 drawn images are fit for use" in said[-1]

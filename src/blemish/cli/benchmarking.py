@@ -56,9 +56,10 @@ def benchmark(
         sources = [blemish.GridData(d, category, output.assignments(data_set)) for d in data]
         axes, options = blemish.parse_grid(grid), output.assignments(settings)
         names = [name.strip() for name in methods.split(",") if name.strip()]
-        how = {"seeds": seeds, "folds": folds, "preset": preset, "options": options}
-        where = {"engine": blemish.RayEngine(address, workers)} if output.is_ray(engine) else {}
-        where["perform"] = partial(blemish.perform, energy=energy)
+        how: dict[str, Any] = {"seeds": seeds, "folds": folds, "preset": preset, "options": options}
+        where: dict[str, Any] = {"perform": partial(blemish.perform, energy=energy)}
+        if output.is_ray(engine):
+            where["engine"] = blemish.RayEngine(address, workers)
         planned = blemish.plan_runs(names, sources, axes, **how)
         run_grid(planned, axes, out or Path("blemish-grid"), where)
     else:
@@ -82,9 +83,9 @@ def run_grid(
     failures: list[str] = []
     with progress_bar() as progress:
         results = blemish.run_grid(runs, out, progress=progress, say=failures.append, **where)
-    page, how = out / "grid.html", {"notes": failures, "command": output.command_line()}
-    cells = blemish.write_grid(results, axes, page, **how)
-    blemish.write_leaderboard(cells, out, **how)
+    page, command = out / "grid.html", output.command_line()
+    cells = blemish.write_grid(results, axes, page, notes=failures, command=command)
+    blemish.write_leaderboard(cells, out, notes=failures, command=command)
     for cell in cells:
         print(output.cell_line(cell))
     print(*failures, f"Results files, heat maps, tables: {page.parent.resolve()}", sep="\n")

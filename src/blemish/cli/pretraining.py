@@ -28,12 +28,15 @@ def pretrain(
     settings: Settings = None,
     preset: Annotated[str | None, typer.Option(help="Named option values.")] = None,
     checkpoint: Checkpoint = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that learn together.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that learn together.")] = 1,
 ) -> None:
     """Learn what photos look like, for `fit --init` and for backbone=pretrained_encoder."""
     opened = output.open_optional(data, category, data_set)
     values = output.assignments(settings)
     with progress_bar() as progress:
         run = blemish.Run(checkpoint=checkpoint, say=print, progress=progress)
+        run.devices, run.nodes = devices, nodes
         made = blemish.pretrain(
             method, opened, images=images or (), preset=preset, run=run, **values
         )

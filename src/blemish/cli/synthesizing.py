@@ -38,7 +38,8 @@ def synthesize(
     backbone: Annotated[str, typer.Option(help="Features that tell copies.")] = "filter_bank",
     weights: Annotated[str | None, typer.Option(help="Weights of a timm backbone.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Devices that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that learn together.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that learn together.")] = 1,
     track: Annotated[str, typer.Option(help=f"Also write curves to: {TRACKERS}.")] = "none",
     label: Annotated[str, typer.Option(help="What the tracker calls this run.")] = "",
 ) -> None:
@@ -53,7 +54,8 @@ def synthesize(
             **output.assignments([text.replace(PART, name) for text in data_set or []]),
         )
         folder = out / name
-        run = blemish.Run(seed=seed, device=device, devices=devices, track=track, say=print)
+        run = blemish.Run(seed=seed, device=device, track=track, say=print)
+        run.devices, run.nodes = devices, nodes
         run.label, run.checkpoint = label or f"{gan}-{name or opened.name}", folder / "training"
         learner = blemish.make_gan(gan, preset, **output.assignments(settings))
         more = {"count": count, "backbone": backbone, "weights": weights}

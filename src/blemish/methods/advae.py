@@ -168,7 +168,7 @@ class AdVAE(DrawsFromCodes):
         mean, log_variance = (t.detach() for t in now.frozen("encoder", x))
         z = drawn_code(mean, log_variance, noise[0])
         odd = networks["transformer"](mean, log_variance, z)
-        pictures = networks["generator"](torch.cat([z, drawn_code(*odd, noise[1])]))
+        pictures = networks["generator"](torch.cat([z, drawn_code(odd[0], odd[1], noise[1])]))
         good_picture, odd_picture = pictures.chunk(2)
         apart = losses.gaussian_kl_between(mean, log_variance, *odd).sum(dim=1)
         loss = losses.sum_squared_error(x, good_picture, valid) + o.weight_transformer * apart
@@ -219,7 +219,7 @@ class AdVAE(DrawsFromCodes):
         if o.adv_encoder:
             with torch.no_grad():
                 odd = now.frozen("transformer", mean, log_variance, z)
-                odd_picture = now.frozen("generator", drawn_code(*odd, noise[1]))
+                odd_picture = now.frozen("generator", drawn_code(odd[0], odd[1], noise[1]))
             # Detached: the encoder judges these drawings, it does not change them.
             seen = torch.cat([good_picture.detach(), odd_picture])
             drawn_kl, odd_kl = divergences(networks["encoder"](filled(seen, valid)))

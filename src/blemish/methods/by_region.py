@@ -100,7 +100,8 @@ class ByRegion(Method):
 
     def state(self) -> State:
         """Header and arrays of all regions."""
-        headers, arrays = [], {}
+        headers: list[dict[str, Any]] = []
+        arrays: dict[str, NDArray[np.generic]] = {}
         for judge in self.judges_:
             inner, stored = judge.method.state()
             geometry = judge.geometry.to_json()

@@ -179,7 +179,7 @@ class Drawer(torch.nn.Module):
             return (self.network.generator(mean),)
         deviation = (0.5 * log_variance).exp()
         total = torch.zeros_like(x)
-        for noise in self.noise.split(DRAWN_AT_ONCE):
+        for noise in torch.split(self.noise, DRAWN_AT_ONCE):
             # One code per draw, (B, D, latent), drawn as if they were more images.
             codes = mean[:, None] + deviation[:, None] * noise
             drawn = self.network.generator(codes.flatten(0, 1))  # (B · D, 3, H, W)

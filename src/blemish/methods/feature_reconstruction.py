@@ -266,7 +266,8 @@ class _Difference(torch.nn.Module):
         self.network = network
 
     def forward(self, features: Tensor) -> Tensor:
-        return (self.network(features) - features).square().sum(dim=1).sqrt()
+        difference: Tensor = self.network(features) - features
+        return difference.square().sum(dim=1).sqrt()
 
 
 def _add_within_half(graph: Graph, values: str) -> str:

@@ -87,6 +87,8 @@ class PatchCore(Method):
     }
 
     options: PatchCoreOptions
+    # View, row and column of each patch; None in files of the first release.
+    places_: NDArray[np.int32] | None
 
     @property
     def multiple(self) -> int:
@@ -224,7 +226,6 @@ class PatchCore(Method):
         self.bank_ = np.asarray(arrays["bank"], np.float32)
         self.origins_ = np.asarray(arrays["origins"], np.int64)
         self.scale_ = np.asarray(arrays["scale"], np.float32) if "scale" in arrays else None
-        # Files of the first release do not tell where in its image a patch was.
         self.places_ = np.asarray(arrays["places"], np.int32) if "places" in arrays else None
         self.images_ = list(header["images"])
         self._prepare()

@@ -72,9 +72,10 @@ def compare_decisions(
         MetricError: Only one kind of image.
     """
     truth, names = _both_kinds("Balanced accuracy", defective, groups)
-    right = [np.asarray(flagged, bool) == truth for flagged in (first, second)]
-    statistics = [partial(_balanced, own, truth) for own in right]
-    return paired_bootstrap(*statistics, names, truth, seed, replicates)
+    one, two = (
+        partial(_balanced, np.asarray(flagged, bool) == truth, truth) for flagged in (first, second)
+    )
+    return paired_bootstrap(one, two, names, truth, seed, replicates)
 
 
 def compare_aupro(

@@ -72,7 +72,7 @@ class ConvEncoder(nn.Module):
             Means and log variances, (B, latent) each.
         """
         if self.centred:
-            x = (x - self.centre) / self.spread
+            x = (x - self.get_buffer("centre")) / self.get_buffer("spread")
         mean, log_variance = self.layers(x).chunk(2, dim=1)
         return mean, within(log_variance, *LOG_VARIANCE)
 
@@ -111,7 +111,7 @@ class ConvGenerator(nn.Module):
         """Draw the images (B, 3, H, W) in (0, 1) of codes (B, latent)."""
         grid = self.code(z).unflatten(1, self.grid)  # (B, C, h, w)
         drawn = self.layers(grid.contiguous(memory_format=torch.channels_last))
-        return torch.sigmoid(drawn + torch.logit(self.centre) if self.centred else drawn)
+        return torch.sigmoid(drawn + self.get_buffer("centre").logit() if self.centred else drawn)
 
 
 class ConvVAE(nn.Module):

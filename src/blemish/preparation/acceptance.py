@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blemish.preparation.crop_files import Crop
 from blemish.preparation.locating import CropOptions, Found
-from blemish.preparation.placement import Points
 
 SIDES = ("upper", "right", "lower", "left")
 TURNED = 0.1  # correlation by which a part that stands on its head resembles the others more
-_Grey = Points  # (n, pixels) grey levels of small cut-outs
+Grey = NDArray[np.float64]
 
 
 def reject_outliers(
-    crops: Sequence[Crop], small: Sequence[_Grey], options: CropOptions
+    crops: Sequence[Crop], small: Sequence[Grey], options: CropOptions
 ) -> list[Crop]:
     """Reject cut-outs whose area, outline or orientation is not that of the others.
 
@@ -76,7 +76,7 @@ def _unlike(found: Found, usual: Found, options: CropOptions) -> str:
     return ""
 
 
-def _on_their_heads(grey: _Grey) -> list[bool]:
+def _on_their_heads(grey: Grey) -> list[bool]:
     """Which rows (n, pixels) resemble the median more when they are turned by 180 degrees."""
     usual = _standard(np.median(_standard(grey), axis=0))
     upright = (_standard(grey) * usual).mean(axis=1)
@@ -85,7 +85,8 @@ def _on_their_heads(grey: _Grey) -> list[bool]:
     return found
 
 
-def _standard(values: _Grey) -> _Grey:
+def _standard(values: Grey) -> Grey:
+    """Without mean and contrast of each row: lamps differ."""
     away = values - values.mean(axis=-1, keepdims=True)
-    standard: _Grey = away / np.maximum(away.std(axis=-1, keepdims=True), 1e-6)
+    standard: Grey = away / np.maximum(away.std(axis=-1, keepdims=True), 1e-6)
     return standard

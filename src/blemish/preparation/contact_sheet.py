@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
@@ -86,10 +85,3 @@ def _jpeg(picture: Pillow.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=85)
     return file.getvalue()
-
-
-def thumbnail(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Grey levels (h, w) float64 of an image file at a small size (width, height)."""
-    with Pillow.open(path) as opened:
-        grey = opened.convert("L").resize(size, Pillow.Resampling.BOX)
-    return np.asarray(grey, float)

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,7 +41,7 @@ class Crop:
     found: Found
     shape: tuple[int, int]
     photo: str = ""
-    stamp: tuple[int, ...] = field(default=())
+    stamp: tuple[int, ...] = ()
 
     @property
     def accepted(self) -> bool:

@@ -13,13 +13,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
 from blemish.datasets.base import DataSet, Record
 from blemish.errors import DataError, ImageError
 from blemish.files import write_atomically
-from blemish.images import write_png
+from blemish.images import read_image, write_png
 from blemish.parallel import read_ahead
 from blemish.preparation.acceptance import reject_outliers
-from blemish.preparation.contact_sheet import shrunk_photo, thumbnail, write_sheets
+from blemish.preparation.contact_sheet import shrunk_photo, write_sheets
 from blemish.preparation.crop_files import (
     SIDE_FILE,
     Crop,
@@ -103,7 +107,7 @@ def crop_parts(
             # What an interrupted run has cut is not cut again.
             write_crops(folder, [*crops, *task.not_yet(crops)], options)
     write_crops(folder, crops, options)
-    small = [thumbnail(task.image_path(crop), task.small) for crop in crops if crop.accepted]
+    small = [task.small(crop) for crop in crops if crop.accepted]
     judged = reject_outliers(crops, small, options)
     for crop in judged:
         task.move(crop)
@@ -130,11 +134,12 @@ class _Task:
             if before != options:
                 self.forget(set(self.known))
 
-    @property
-    def small(self) -> tuple[int, int]:
-        """Width and height of a small cut-out."""
+    def small(self, crop: Crop) -> NDArray[np.float64]:
+        """Grey levels (h, w) of a small version of a cut-out."""
         ratio = min(1.0, SMALL / max(self.frame.width, self.frame.height))
-        return math.ceil(self.frame.width * ratio), math.ceil(self.frame.height * ratio)
+        size = math.ceil(self.frame.width * ratio), math.ceil(self.frame.height * ratio)
+        picture = Pillow.fromarray(read_image(self.image_path(crop))).convert("L")
+        return np.asarray(picture.resize(size, Pillow.Resampling.BOX), float)
 
     def not_yet(self, crops: Sequence[Crop]) -> Iterable[Crop]:
         """What is known of photos whose turn has not come."""
@@ -146,6 +151,7 @@ class _Task:
         return self.folder / (IMAGES if crop.accepted else REJECTED) / crop.file
 
     def mask_path(self, crop: Crop) -> Path:
+        """Where the mask of a cut-out is, or is to be."""
         return self.folder / MASKS / crop.file
 
     def forget(self, keys: Iterable[str]) -> None:
@@ -164,9 +170,9 @@ class _Task:
         """Cut out one part, unless it was done before."""
         stamp = stamp_of(record)
         known = self.known.get(record.key)
-        if known is not None and stamp and known.stamp == stamp:
-            return self._again(known)
         if known is not None:
+            if stamp and known.stamp == stamp and (again := self._again(known)):
+                return again
             self._remove(known)
         self.decoded.append(record.key)
         photo_path = str(record.image.absolute()) if isinstance(record.image, Path) else ""
@@ -178,15 +184,14 @@ class _Task:
         crop = Crop(record.key, locate(photo, self.options), shape, photo_path, stamp)
         return self._write(crop, record, photo)
 
-    def _again(self, known: Crop) -> Crop:
-        """A photo that was cut before; what the comparison with others said is asked anew."""
-        for path in (self.folder / IMAGES / known.file, self.folder / REJECTED / known.file):
-            if path.exists():
-                crop = known.rejected("")
-                if path != self.image_path(crop):
-                    _move(path, self.image_path(crop))
-                return crop
-        return known
+    def _again(self, known: Crop) -> Crop | None:
+        """A photo that was cut before; None where its cut-out is no longer there."""
+        rejected = self.folder / REJECTED / known.file
+        if rejected.exists():
+            # It was unlike the others, which is asked anew: the others may have changed.
+            known = known.rejected("")
+            _move(rejected, self.image_path(known))
+        return None if known.accepted and not self.image_path(known).exists() else known
 
     def _write(self, crop: Crop, record: Record, photo: Image) -> Crop:
         place = crop.found.place
@@ -227,8 +232,8 @@ def _write_lists(task: _Task, crops: Sequence[Crop]) -> None:
         record, place = records[crop.key], crop.found.place
         if crop.accepted and place is not None:
             mask = f"{MASKS}/{crop.file}" if task.mask_path(crop).exists() else ""
-            row = row_of(_scaled(record, place.width / task.frame.part[0]), "", mask)
-            rows.append({**row, "image": f"{IMAGES}/{crop.file}"})
+            scaled = _scaled(record, place.width / task.frame.part[0])
+            rows.append(row_of(scaled, f"{IMAGES}/{crop.file}", mask))
     write_manifest(folder / "manifest.csv", rows)
     rejected = [{"photo": c.key, "reason": c.found.reason} for c in crops if not c.accepted]
     write_atomically(folder / "rejected.csv", table(("photo", "reason"), rejected))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def render_synthesis(production: Production, command: str = "") -> str:
     )
 
 
-def contact_sheet(images: list[Image] | tuple[Image, ...], per_row: int = PER_ROW) -> Image:
+def contact_sheet(images: Sequence[Image], per_row: int = PER_ROW) -> Image:
     """Images of one size side by side with a thin white grid, (H, W, 3) uint8."""
     height, width = images[0].shape[:2]
     columns = min(per_row, len(images))

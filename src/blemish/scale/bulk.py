@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import blemish
-from blemish.errors import MissingExtraError, OptionError
+from blemish import errors
+from blemish.errors import BlemishError, MissingExtraError, OptionError
 from blemish.inspection import Tally
 from blemish.run import Progress, silent
 from blemish.scale.cluster import cluster, plain_errors, quiet
@@ -100,7 +101,8 @@ def inspect_in_bulk(
     with cluster(bulk.address, bulk.workers) as workers, plain_errors("The inspection"):
         files = owner["files"] if owner else list_source(origin, folder.listing, bulk.chunk)
         chunks = cut(files, bulk.chunk)
-        found = {"files": files, "chunks": len(chunks), "images": sum(c.rows for c in chunks)}
+        images = sum(chunk.rows for chunk in chunks)
+        found = {"files": files, "chunks": len(chunks), "images": images}
         if owner is None:
             folder.claim({**wanted, **found})
         else:
@@ -112,7 +114,7 @@ def inspect_in_bulk(
             tally.errors += int(counts["errors"])
             tally.judged += int(counts["images"] - counts["errors"])
             tally.defective += int(counts["defective"])
-            progress("predict", tally.judged + tally.errors, found["images"] - tally.before)
+            progress("predict", tally.judged + tally.errors, images - tally.before)
     tally.seconds = time.perf_counter() - started
     return tally
 
@@ -149,10 +151,10 @@ def _judged(
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count, initial_size=count),
     )
-    for batch in judged.iter_batches(batch_size=None, batch_format="numpy"):
-        columns = batch.items()
-        for row in range(len(batch["images"])):
-            yield {name: values[row] for name, values in columns}
+    for counts in judged.iter_rows():
+        if counts["failed"]:
+            raise BlemishError.__new__(getattr(errors, counts["failed"]), counts["why"])
+        yield counts
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,18 @@ class _Held:
 
 
 class _Worker:
-    """A process of Ray that judges chunks, one batch of one row each."""
+    """A process of Ray that judges chunks, one in a call."""
 
     def __init__(self, held: _Held, folder: ResultFolder):
         self._judge = Judge(ray.get(held.task), folder)
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        return self._judge(batch)
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        counts: dict[str, Any] = dict.fromkeys(("images", "defective", "errors", "seconds"), 0)
+        counts |= {"failed": "", "why": ""}
+        chunk = Chunk(**{name: values[0] for name, values in batch.items()})
+        try:
+            counts |= self._judge.judge(chunk)
+        except BlemishError as error:
+            # Ray would hand over its words only; what kind it is matters as well.
+            counts |= {"failed": type(error).__name__, "why": str(error)}
+        return {name: [value] for name, value in counts.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import socket
 import warnings
@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from blemish.errors import BlemishError, ClusterError, MissingExtraError
+from blemish.errors import ClusterError, MissingExtraError
 
 try:
     # Asked before Ray reads it: nothing is sent anywhere.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is an exception
     import ray
+    import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
     raise MissingExtraError("Working on several machines", "scale") from error
@@ -46,7 +47,8 @@ def cluster(address: str | None, workers: int | None = None) -> Iterator[int]:
         _connect(address, workers)
     try:
         check_machines()
-        yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield workers or max(1, int(there.get("CPU", 1)))
     finally:
         if started:
             ray.shutdown()
@@ -96,17 +98,20 @@ def check_machines() -> None:
         ClusterError: A machine lacks blemish or the extra, or has other versions than this one.
     """
     report = _reporter(PACKAGES)
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node for node in nodes if node["Alive"]]
     asked = {}
     for node in alive:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(report).options(num_cpus=0, scheduling_strategy=there, max_retries=0)
-        asked[str(node["NodeManagerHostname"])] = task.remote()
+        name = f"{node['NodeManagerAddress']} (node {node['NodeID'][:8]})"  # a host may be several
+        asked[name] = task.remote()
     try:
         found = dict(zip(asked, ray.get(list(asked.values()), timeout=REPORT_S), strict=True))
     except Exception as error:  # a lost machine, a broken installation, a time-out
         raise ClusterError(
-            f"A machine of the cluster did not say what is installed: {first_line(error)}."
+            f"A machine of the cluster did not say what is installed ({first_line(error)}); "
+            "restart it, or take it out of the cluster."
         ) from error
     compare(report(), found)
 
@@ -159,17 +164,15 @@ def compare(own: Mapping[str, str | None], others: Mapping[str, Mapping[str, str
 
 @contextmanager
 def plain_errors(what: str) -> Iterator[None]:
-    """Turn what Ray raises into one sentence; our own errors come through as they are.
+    """Turn what Ray raises into one sentence.
 
     Raises:
         ClusterError: Workers were lost for good.
     """
     try:
         yield
-    except BlemishError:
-        raise
     except ray.exceptions.RayError as error:
-        raise own_error(error) or plain_error(what, error) from error
+        raise plain_error(what, error) from error
 
 
 def plain_error(what: str, error: BaseException) -> ClusterError:
@@ -177,20 +180,6 @@ def plain_error(what: str, error: BaseException) -> ClusterError:
     return ClusterError(
         f"{what} stopped: {first_line(error)}. What is done is kept: the same command goes on."
     )
-
-
-def own_error(error: BaseException | None) -> BlemishError | None:
-    """The error of ours that is inside one of Ray's."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        inside = getattr(error, "cause", None) or error.__cause__
-        if isinstance(error, BlemishError) and not isinstance(inside, BlemishError):
-            # Ray makes classes that are both; the plain one reads better.
-            kind = next(k for k in type(error).__mro__ if k.__module__ == "blemish.errors")
-            return BlemishError.__new__(kind, str(error))
-        error = inside
-    return None
 
 
 def first_line(error: BaseException) -> str:
@@ -201,10 +190,5 @@ def first_line(error: BaseException) -> str:
 
 def quiet() -> None:
     """No progress bars and log lines of Ray Data: what matters is said by blemish."""
-    import logging
-
-    with contextlib.suppress(Exception):
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

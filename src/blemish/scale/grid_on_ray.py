@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from blemish.benchmark import Result
 from blemish.errors import BlemishError, MissingExtraError
 from blemish.grid import GridRun, Outcome, Perform
-from blemish.scale.cluster import cluster, own_error, plain_error
+from blemish.scale.cluster import cluster, plain_error
 
 try:
     import ray
@@ -38,20 +39,26 @@ class RayEngine:
         if not runs:
             return
         with cluster(self.address, self.workers) as workers:
-            task = ray.remote(perform).options(num_cpus=1, num_gpus=self.gpus, max_calls=1)
+            task = ray.remote(num_cpus=1, num_gpus=self.gpus, max_calls=1)(_performed)
             waiting = list(runs)
-            going: dict[object, GridRun] = {}
+            going: dict[Any, GridRun] = {}
             while waiting or going:
                 while waiting and len(going) < workers:
                     run = waiting.pop(0)
-                    going[task.remote(run)] = run
+                    going[task.remote(perform, run)] = run
                 (ended,), _ = ray.wait(list(going), num_returns=1)
                 yield going.pop(ended), _outcome(ended)
 
 
-def _outcome(ended: object) -> Result | BlemishError:
+def _performed(perform: Perform, run: GridRun) -> Result:
+    return perform(run)
+
+
+def _outcome(ended: Any) -> Result | BlemishError:
     try:
         found: Result = ray.get(ended)
     except ray.exceptions.RayError as error:
-        return own_error(error) or plain_error("The run", error)
+        # An error of the run comes inside one of Ray's.
+        own = getattr(error, "cause", None)
+        return own if isinstance(own, BlemishError) else plain_error("The run", error)
     return found

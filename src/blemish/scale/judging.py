@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,14 +61,6 @@ class Judge:
     def __init__(self, task: Task, folder: ResultFolder):
         self._task, self._folder = task, folder
         self._detector = task.open()
-
-    def __call__(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Judge chunks, given as columns of their fields; returns one row of counts for each."""
-        counts = []
-        for row in range(len(batch["number"])):
-            fields = {name: values[row] for name, values in batch.items()}
-            counts.append(self.judge(Chunk(**fields)))
-        return {name: np.array([count[name] for count in counts]) for name in counts[0]}
 
     def judge(self, chunk: Chunk) -> dict[str, float]:
         """Judge one chunk and write its results.

@@ -85,7 +85,7 @@ def list_source(source: Place, listing: Place, rows: int) -> list[str]:
         )
         if first is not None and first.name.endswith(".parquet"):
             return [str(first), *(str(p) for p in found if p.name.endswith(".parquet"))]
-        names = (str(p) for p in source.walk() if is_image_name(Path(p.name)))
+        names: Iterator[str] = (str(p) for p in source.walk() if is_image_name(Path(p.name)))
     elif not source.exists():
         raise DataError(f"{source} does not exist; check the path.")
     elif source.name.endswith(".txt"):

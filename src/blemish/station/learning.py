@@ -156,9 +156,9 @@ def duel(
     found: dict[str, Any] = {"images": len(fair), "defective": defective, "better": False}
     if min(good, defective) < FEWEST_OF_A_KIND:
         found["reason"] = (
-            f"Of the audited parts kept for this comparison {good} are good and {defective} "
-            f"defective; below {FEWEST_OF_A_KIND} of a kind luck cannot be told from progress: "
-            "review more of the audit."
+            f"Audited parts kept for this comparison: {good} good, {defective} defective. Below "
+            f"{FEWEST_OF_A_KIND} of a kind luck cannot be told from progress: review more of the "
+            "audit."
         )
     if not good or not defective:
         return found

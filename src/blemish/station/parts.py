@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 import blemish
 from blemish.station.context import Context, find_part
 from blemish.station.database import insert_once
-from blemish.station.recipes import challenger_recipe
+from blemish.station.recipes import Recipe, own_recipe
 from blemish.station.tables import Job, Part, PartImage, now
 
 FEWEST_IMAGES = 4
@@ -154,25 +154,24 @@ def set_roi(context: Context, key: str, content: bytes | None) -> None:
         find_part(session, key).roi = sha
 
 
-def ask_for_job(session: Session, key: str, kind: str, method: str | None = None) -> Job:
+def ask_for_job(session: Session, key: str, kind: str, recipe: Recipe | None = None) -> Job:
     """Put a training into the queue, or give back the one that waits already.
 
     Args:
         session: Writes.
         key: Of the part.
         kind: ``train`` or ``relearn``.
-        method: Of the challenger; None = the part's own.
+        recipe: Of the challenger; None = what the part was created with.
 
     Raises:
         DataError: The part has too few images, or nothing to compare with.
-        OptionError: There is no such method, or it cannot work with the part's options.
     """
     part = find_part(session, key)
-    recipe = challenger_recipe(part, method).to_json()
+    made_of = (recipe or own_recipe(part)).to_json()
     waiting = session.scalars(
         select(Job).where(Job.part_id == part.id, Job.kind == kind, Job.state.in_(WORKING))
     )
-    if same := [job for job in waiting if job.recipe == recipe]:
+    if same := [job for job in waiting if job.recipe == made_of]:
         return same[0]
     count = count_images(session, part)
     if count < FEWEST_IMAGES:
@@ -182,7 +181,7 @@ def ask_for_job(session: Session, key: str, kind: str, method: str | None = None
         )
     if kind == "relearn" and part.champion is None:
         raise blemish.DataError(f"{part.name} was not trained yet: train it first.")
-    job = Job(part_id=part.id, kind=kind, recipe=recipe)
+    job = Job(part_id=part.id, kind=kind, recipe=made_of)
     session.add(job)
     session.flush()
     return job

@@ -138,7 +138,7 @@ class GAN:
                 )
                 for name in ("generator", "judge")
             }
-        count = sum(p.numel() for p in networks.values() for p in p.parameters())
+        count = sum(p.numel() for network in networks.values() for p in network.parameters())
         run.say(f"{self.name}: {count:,} parameters, {len(samples)} images.")
         learner = Learner(
             networks, optimisers, self._averaged, {"gan": self.name, "options": to_json(o)}
@@ -177,7 +177,7 @@ class GAN:
         """
         images = torch.from_numpy(x).permute(0, 3, 1, 2) * 2 - 1
         with torch.inference_mode():
-            values = [self.judge_(part)[0] for part in images.split(BATCH)]
+            values = [self.judge_(part)[0] for part in torch.split(images, BATCH)]
         return torch.cat(values).double().numpy()
 
     @property

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blemish.datasets.base import image_digest
+from blemish.datasets.base import DataSet, image_digest
 from blemish.datasets.synthetic import Made, Synthetic, SyntheticManifest, write_marked
 from blemish.errors import DataError
 from blemish.types import Image
@@ -100,8 +100,8 @@ def join(parts: Sequence[Image], seams: Sequence[_Seam], feather: int) -> Image:
         matched.append(_match(matched[-1], part.astype(np.float64), seam))
     whole = np.concatenate(matched)
     row = 0
-    for part in matched[:-1]:
-        row += len(part)
+    for joined in matched[:-1]:
+        row += len(joined)
         _feather(whole, row, feather)
     return np.clip(np.rint(whole), 0, 255).astype(np.uint8)
 
@@ -152,7 +152,8 @@ def _colours(
 def _read(folder: Path, rows: NDArray[np.int64]) -> list[Image]:
     """The chosen images; their pixels are checked against the manifest."""
     records = Synthetic(folder, Synthetic.Options()).records(None)[0]
-    return [records[row].image() for row in rows]  # type: ignore[operator]
+    data = DataSet(folder.name, tuple(records))
+    return [data.image(records[row]) for row in rows]
 
 
 def _check_widths(folders: Sequence[Path], columns: Sequence[Sequence[Image]]) -> None:

@@ -42,7 +42,8 @@ def _colour(images: Tensor) -> Tensor:
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * (1 + COLOUR * saturated)  # 0 … 2 in [1]
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + (images - mean) * (1 + COLOUR * contrasted / 2)  # 0.5 … 1.5 in [1]
+    changed: Tensor = mean + (images - mean) * (1 + COLOUR * contrasted / 2)  # 0.5 … 1.5 in [1]
+    return changed
 
 
 def _translation(images: Tensor) -> Tensor:

@@ -27,7 +27,6 @@ from blemish.types import Image
 
 SHOWN = 40  # images of a contact sheet
 FEWEST_COMPARED = 4  # images of which a distance says something
-MOST_TRIES = 20  # drawn images per asked one, before it is given up
 
 
 @dataclass
@@ -99,6 +98,7 @@ def synthesize(
     folder: Path,
     *,
     count: int = 100,
+    tries: int = 20,
     backbone: str = "filter_bank",
     weights: str | None = None,
     calibration_share: float = 0.2,
@@ -114,6 +114,7 @@ def synthesize(
             seed and share.
         folder: Where images and manifest go.
         count: Images to write; fewer where too many are left out.
+        tries: Images that are drawn per asked one before it is given up.
         backbone: Features that tell copies and distances: a registered name, or a timm model.
         weights: Of a timm model.
         calibration_share: Of the detectors that will learn from the images.
@@ -134,18 +135,14 @@ def synthesize(
     photos, others = ([views.pixels[0] for views in part] for part in (samples, held_out))
     space = FeatureSpace(open_backbone(backbone, weights, ()), photos)
     curator = Curator(gan.judge, space, photos, others, score, rules)
-    drawn, verdicts = _draw(gan, curator, count, run)
+    drawn, verdicts = _draw(gan, curator, count, tries, run)
     finished = time.perf_counter()
     kept = [n for n, verdict in enumerate(verdicts) if not verdict.reason][:count]
     sets = {"drawn": drawn, "accepted": [drawn[n] for n in kept], "held_out_photos": others}
     return Production(
         manifest=_write(gan, folder, {n: (drawn[n], verdicts[n]) for n in kept}, samples, run),
         tally=tally(verdicts),
-        distances={
-            name: kernel_distance(space(images), space.real)
-            for name, images in sets.items()
-            if len(images) >= FEWEST_COMPARED
-        },
+        distances=_distances(space, sets),
         features=backbone,
         history=run.history,
         accepted=[drawn[n] for n in kept[:SHOWN]],
@@ -153,6 +150,17 @@ def synthesize(
         learned=photos[:SHOWN],
         seconds={"training": trained - started, "drawing": finished - trained},
     )
+
+
+def _distances(
+    space: FeatureSpace, sets: Mapping[str, Sequence[Image]]
+) -> dict[str, tuple[float, float]]:
+    """From the learned photos to each set that is large enough to tell."""
+    return {
+        name: kernel_distance(space(images), space.real)
+        for name, images in sets.items()
+        if len(images) >= FEWEST_COMPARED
+    }
 
 
 def _photos(data: DataSet) -> DataSet:
@@ -167,11 +175,13 @@ def _photos(data: DataSet) -> DataSet:
     return train
 
 
-def _draw(gan: GAN, curator: Curator, count: int, run: Run) -> tuple[list[Image], list[Verdict]]:
+def _draw(
+    gan: GAN, curator: Curator, count: int, tries: int, run: Run
+) -> tuple[list[Image], list[Verdict]]:
     """Draw in batches until there are enough, or hope is lost."""
     drawn: list[Image] = []
     verdicts: list[Verdict] = []
-    while tally(verdicts)["accepted"] < count and len(drawn) < MOST_TRIES * count:
+    while tally(verdicts)["accepted"] < count and len(drawn) < tries * count:
         images = list(gan.draw(BATCH, run.seed, first=len(drawn)))
         drawn += images
         verdicts += curator(images)

@@ -46,7 +46,7 @@ class FeatureSpace:
 
     def __call__(self, images: Iterable[Image]) -> Vectors:
         """(n, D), one row per image."""
-        return (self._pooled(images) - self._mean) * self._scale
+        return np.asarray((self._pooled(images) - self._mean) * self._scale)
 
     def _pooled(self, images: Iterable[Image]) -> Vectors:
         views = list(images)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from blemish.station import parts, promoting
 from blemish.station.context import MissingError, find_part
 from blemish.station.jobs import cancel
-from blemish.station.recipes import learn_from_masks
+from blemish.station.recipes import challenger_recipe, learn_from_masks
 from blemish.station.routes.common import PROBLEMS, Station
 from blemish.station.tables import Job, Part, Promotion, Version
 from blemish.station.words import job_json, part_json, promotion_json, version_json
@@ -121,8 +121,11 @@ def train(station: Station, part: str) -> dict[str, Any]:
 def relearn(station: Station, part: str, challenger: Challenger | None = None) -> dict[str, Any]:
     """Train a challenger and compare it with the champion on parts that neither has seen."""
     method = None if challenger is None else challenger.method
+    with station.database.read() as session:
+        row = find_part(session, part)
+    recipe = challenger_recipe(row, method)  # may load a library: not while others wait to write
     with station.database.write() as session:
-        return job_json(parts.ask_for_job(session, part, "relearn", method))
+        return job_json(parts.ask_for_job(session, part, "relearn", recipe))
 
 
 @router.get("/jobs/{job}")

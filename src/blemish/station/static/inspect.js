@@ -59,7 +59,7 @@ const tryRate = trying(async () => {
     ? `${tried.calibration_parts} calibration parts cannot promise less than ${percent(tried.smallest_rate)}; add good images. `
     : "";
   find("#promise").textContent = `${honest}True rate between ${low} and ${high} (95 %).`;
-  find("#effect").textContent = `Of the last ${tried.inspections} inspections ${tried.flagged} would be flagged; ${tried.flagged_now} were.`;
+  find("#effect").textContent = `Of the last ${tried.inspections} inspections ${tried.flagged} would be flagged; ${tried.flagged_now} ${tried.flagged_now === 1 ? "was" : "were"}.`;
   for (const item of newest.children) {
     const would = tried.each[item.dataset.id];
     const differs = would !== undefined && would !== (item.dataset.state === "defective");
