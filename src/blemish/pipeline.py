@@ -187,9 +187,17 @@ def _straight(grid: NDArray[np.float32], layout: Layout, shape: tuple[int, int],
     Blurring an image takes longer than all else that is done to its map; here it is part of one
     small matrix per axis.
     """
-    axes = zip(layout.views[0], shape, grid.shape, strict=True)
-    rows, columns = (_axis_matrix(span, pixels, cells, post) for span, pixels, cells in axes)
+    rows, columns = straight_matrices(layout, shape, (grid.shape[0], grid.shape[1]), post)
     return np.asarray(rows @ grid @ columns.T, np.float32)
+
+
+def straight_matrices(
+    layout: Layout, shape: tuple[int, int], grid: tuple[int, int], post: Post
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """From a grid over a view straight to a smoothed map of a shape, one matrix per axis."""
+    axes = zip(layout.views[0], shape, grid, strict=True)
+    down, along = (_axis_matrix(span, pixels, cells, post) for span, pixels, cells in axes)
+    return down, along
 
 
 @lru_cache(maxsize=64)

@@ -87,3 +87,8 @@ def test_a_region_of_interest_is_inside(tile, tmp_path):
 def test_smoothing_and_pooling_are_inside(post, crop, tmp_path, monkeypatch):
     monkeypatch.setattr(PatchCore, "post", post)
     check(fit(crop=crop), tmp_path)
+
+
+def test_a_map_of_the_image_s_frame_goes_there_without_a_stop_on_the_canvas(tmp_path, monkeypatch):
+    monkeypatch.setattr(PatchCore, "post", Post(boxes=(3,), frame="image"))
+    check(fit(image_size="40"), tmp_path)

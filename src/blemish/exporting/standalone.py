@@ -14,7 +14,8 @@ from scipy import ndimage
 from blemish.exporting.resizing import add_resize
 from blemish.graphs import Graph
 from blemish.maps import Post, smooth_axis
-from blemish.pipeline import Pipeline
+from blemish.methods.base import GraphOutput
+from blemish.pipeline import Pipeline, straight_matrices
 from blemish.preprocess import OUTSIDE, Blender, Geometry, Layout, cell_valid
 from blemish.resampling import blend_matrices, linear_matrix
 from blemish.types import Mask
@@ -45,16 +46,21 @@ def add_standalone(graph: Graph, pipeline: Pipeline, size: tuple[int, int]) -> G
     x = graph.add("Mul", views, graph.floats(1 / 255))
     valid = graph.constant(valid_views)
     found = pipeline.method.export_graph(graph, x, valid, geometry.view_shape)
-    canvas = _add_canvas(graph, layout, canvas_valid, valid_views, found.maps, found.grid)
     image_valid = geometry.image_valid(layout)
-    if post.frame == "canvas":
-        canvas = _add_smooth(graph, canvas, layout.canvas_shape, canvas_valid, post)
-        pooled, inside, shape = canvas, canvas_valid, layout.canvas_shape
-        anomaly_map = _add_to_image(graph, layout, canvas, image_valid)
-    else:
+    if post.frame == "image" and geometry.is_whole(layout):
+        # As the pipeline has it: a map goes to its image without a stop on the canvas.
+        anomaly_map = graph.between(found.maps, *straight_matrices(layout, size, found.grid, post))
+        pooled, inside, shape = anomaly_map, None, size
+    elif post.frame == "image":
+        canvas = _add_canvas(graph, layout, canvas_valid, valid_views, found)
         anomaly_map = _add_to_image(graph, layout, canvas, image_valid)
         anomaly_map = _add_smooth(graph, anomaly_map, size, image_valid, post)
         pooled, inside, shape = anomaly_map, image_valid, size
+    else:
+        canvas = _add_canvas(graph, layout, canvas_valid, valid_views, found)
+        canvas = _add_smooth(graph, canvas, layout.canvas_shape, canvas_valid, post)
+        pooled, inside, shape = canvas, canvas_valid, layout.canvas_shape
+        anomaly_map = _add_to_image(graph, layout, canvas, image_valid)
     if found.scores is None:
         score = _add_pool(graph, pooled, inside, shape, post)
     elif batch == "B":
@@ -98,10 +104,10 @@ def _add_canvas(
     layout: Layout,
     canvas_valid: Mask | None,
     valid_views: NDArray[np.bool_],
-    maps: str,
-    grid: tuple[int, int],
+    found: GraphOutput,
 ) -> str:
     """The maps of the views, (B or N, gh, gw), blended to (B, ch, cw)."""
+    maps, grid = found.maps, found.grid
     rows = blend_matrices(layout.rows, layout.canvas_shape[0], grid[0])
     columns = blend_matrices(layout.columns, layout.canvas_shape[1], grid[1])
     cells = np.stack([cell_valid(valid, grid) for valid in valid_views])
