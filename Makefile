@@ -10,7 +10,7 @@ demo: $(VENV)/core.stamp
 	$(BIN)/blemish demo
 
 test: $(VENV)/dev.stamp lint types
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow

@@ -49,7 +49,7 @@ from line_pages import write_pages
 
 REVIEWED, FALSE_ALARMS = 0.2, 0.05
 EVERY = int(os.environ.get("LINE_EVERY", "5"))  # days from one relearning to the next
-SECONDS = int(os.environ.get("LINE_SECONDS", "0"))  # the machine is lent for; 0 = for ever
+SECONDS = int(os.environ.get("LINE_SECONDS", "0"))  # given to a run; 0 = no limit
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
 KEY = "line"
 
@@ -215,7 +215,7 @@ def run(name, seed):
                     timed("relearn", line.relearn, day)
                 print(name, seed, day, {k: round(v) for k, v in seconds.items()}, flush=True)
         except OutOfTimeError:
-            line.notes.append(f"Stopped after {SECONDS} s: the machine was lent for no longer.")
+            line.notes.append(f"Stopped after {SECONDS} s, the time given to the run.")
         signal.alarm(0)
         context.close()
     result = result_of(name, seed, line, seconds)
