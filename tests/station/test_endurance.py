@@ -152,11 +152,12 @@ def work(url, seed, inspected, reviewed):
                 files = {"image": ("a.png", content)}
                 answer = client.post("/api/parts/plate/inspections", files=files)
                 assert answer.status_code == 201, answer.text
-                inspected.append(answer.json())
+                own = answer.json()  # the last of the list may be another thread's
+                inspected.append(own)
                 verdict = "defect" if seed % 2 else "good"
                 mask = {"mask": ("m.png", to_png_bytes(blob_mask(seed)))} if seed % 2 else None
-                url = f"/api/inspections/{inspected[-1]['id']}/reviews"
-                said = client.post(url, data={"verdict": verdict}, files=mask)
+                reviews = f"/api/inspections/{own['id']}/reviews"
+                said = client.post(reviews, data={"verdict": verdict}, files=mask)
                 assert said.status_code == 201, said.text
                 reviewed.append(said.json())
             except httpx.TransportError:
