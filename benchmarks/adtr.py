@@ -8,7 +8,6 @@ stand apart: it has seen defects. `list` prints all arms, `table` writes docs/me
 Studies on drawn images and CIFAR-10: benchmarks/adtr_studies.py; times: benchmarks/adtr_speed.py.
 """
 
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -26,13 +25,13 @@ from common import (
     SETS,
     ByType,
     cell,
-    features_folder,
     fill,
     markdown,
     mobilenet,
     published,
     remembering,
     results_of,
+    run_draws,
 )
 
 EPOCHS = {"screw": 60, "tile": 25}
@@ -235,14 +234,4 @@ def table():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["table"]:
-        table()
-    elif sys.argv[1:] == ["list"]:
-        for name, arm in ARMS.items():
-            print(name, arm)
-    else:
-        with features_folder() as folder:
-            for text in sys.argv[1:]:
-                name, _, draw = text.partition(":")
-                for number in [int(draw)] if draw else ARMS[name].draws:
-                    run(name, number, folder)
+    run_draws(ARMS, run, table)

@@ -11,7 +11,6 @@ and WEIGHTS_VIT name the files.
 """
 
 import os
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -34,12 +33,12 @@ from common import (
     WEIGHTS,
     ByType,
     cell,
-    features_folder,
     fill,
     markdown,
     published,
     remembering,
     results_of,
+    run_draws,
 )
 
 # Passes over the good images, and what is left of the learning rate after the last.
@@ -322,14 +321,4 @@ def table():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["table"]:
-        table()
-    elif sys.argv[1:] == ["list"]:
-        for name, arm in ARMS.items():
-            print(name, arm)
-    else:
-        with features_folder() as folder:
-            for text in sys.argv[1:]:
-                name, _, draw = text.partition(":")
-                for number in [int(draw)] if draw else ARMS[name].draws:
-                    run(name, number, folder)
+    run_draws(ARMS, run, table)

@@ -70,6 +70,21 @@ def features_folder():
         yield Path(folder) / "features"
 
 
+def run_draws(arms, run, table):
+    """Do what the command line asks: `table`, `list`, or arms, all draws of each or `ARM:DRAW`."""
+    if sys.argv[1:] == ["table"]:
+        table()
+    elif sys.argv[1:] == ["list"]:
+        for name, arm in arms.items():
+            print(name, arm)
+    else:
+        with features_folder() as folder:
+            for text in sys.argv[1:]:
+                name, _, draw = text.partition(":")
+                for number in [int(draw)] if draw else arms[name].draws:
+                    run(name, number, folder)
+
+
 @contextmanager
 def remembering(detector, folder):
     """Let a detector look features of test images up, so that several arms compute them once."""
