@@ -69,7 +69,7 @@ def run_arm(target, arm, data, folds=0, preset="small", **more):
         what=target.removesuffix(f"_{method}"),
         method=method,
         options=cell.options,
-        command=f"python benchmarks/generative.py {target}",
+        command=f"python benchmarks/generative.py {target.removeprefix('folds_')}",
         seeds=(0,),
         data={
             "name": results[0]["data"]["name"],
