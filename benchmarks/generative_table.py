@@ -75,14 +75,14 @@ def compared():
 def row(data, method, found, target):
     if found is None:
         return [data, method, *["–"] * len(FIGURES), f"`generative.py {target}`"]
-    command = found["command"].removeprefix("python benchmarks/")
+    command = found["command"].replace("python benchmarks/", "")
     cells = (with_interval(found["figures"].get(name)) for name in FIGURES)
     return [data, method, *cells, f"`{command}`"]
 
 
 def paired():
     found = read(RESULTS / "better-battery_plate.json")
-    lines = [["difference", "region", "image AUROC", "AP"], ["---"] * 4]
+    lines = [["difference", "region", "folds", "image AUROC", "AP"], ["---"] * 5]
     for first, second in PAIRS:
         for region in REGIONS:
             figures = found["figures"] if found else {}
@@ -90,7 +90,8 @@ def paired():
             if keys[0] in figures:
                 cells = [signed(figures[key]) for key in keys]
                 names = [NAMES.get(arm, arm) for arm in (first, second)]
-                lines.append([f"{names[0]} − {names[1]}", region, *cells])
+                folds = figures[keys[0]]["label"].rpartition(", ")[2].removesuffix(" folds")
+                lines.append([f"{names[0]} − {names[1]}", region, folds, *cells])
     return as_table(lines) if len(lines) > 2 else "– (`generative.py better`)"
 
 
