@@ -139,8 +139,8 @@ def result(what, found, notes=(), name="drawn"):
         data={"name": name, "fingerprint": "random pixels, 256×256"},
         figures=found,
         notes=(
-            "One thread. Image in, decision out; random weights and bank. The machine was shared "
-            "with other work: processor time says more than the clock.",
+            "One thread. Image in, decision out; random weights and bank. Where clock and "
+            "processor time differ, the machine had other work.",
             *notes,
         ),
     )

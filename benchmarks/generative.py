@@ -55,7 +55,7 @@ def run_arm(target, arm, data, folds=0, preset="small", **more):
     elif SMOKE:
         more["epochs"] = 2
     runs = plan_runs([method], [data], folds=folds, preset=preset, options={**options, **more})
-    results, few = [], f"FIRST_FOLDS={FIRST} " if folds and FIRST < folds else ""
+    results, few = [], f"FIRST_FOLDS={FIRST} " if folds > FIRST else ""
     for run in runs[:FIRST] if folds else runs:
         results.append(perform(run).to_json())
         figures = results[-1]["figures"]

@@ -199,7 +199,7 @@ def training():
             },
             "parameters": {"value": parameters, "label": "Parameters"},
         },
-        notes=["Two threads; the machine did other work meanwhile. Trained on all images."],
+        notes=["Two threads of an idle machine. Trained on all images."],
     )
 
 
