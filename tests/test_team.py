@@ -72,7 +72,14 @@ from drawn import plates
 from helpers import drawn_samples
 
 what, devices, epochs, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-run = Run(device="cpu", devices=devices, checkpoint=out.with_suffix(".state"), say=print)
+cache = Path(sys.argv[5]) if sys.argv[5:] else None
+run = Run(
+    device="cpu",
+    devices=devices,
+    checkpoint=out.with_suffix(".state"),
+    say=print,
+    feature_cache=cache,
+)
 if what == "network":
     torch.manual_seed(3)
     network = torch.nn.Conv2d(3, 3, 3, padding=1)
@@ -91,12 +98,12 @@ else:
 """
 
 
-def start(what, devices, out, epochs=4):
+def start(what, devices, out, epochs=4, cache=()):
     script = out.parent / "script.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     return subprocess.Popen(
-        [sys.executable, str(script), what, str(devices), str(epochs), str(out)],
+        [sys.executable, str(script), what, str(devices), str(epochs), str(out), *map(str, cache)],
         env=variables | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -130,6 +137,21 @@ def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
     # Sums round differently, so that choices that are almost tied may change places.
     kept = [patches_of(detector.content().arrays) for detector in (one, two)]
     assert len(kept[0] & kept[1]) >= 0.99 * len(kept[0])
+    assert one.learned == two.learned
+    assert one.threshold == pytest.approx(two.threshold, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
+def test_two_processes_fill_one_feature_cache_with_what_one_process_finds_there(tmp_path):
+    pytest.importorskip("lightning")
+    cache, kept = tmp_path / "features", []
+    for devices in (2, 1):
+        finish(start("patchcore", devices, tmp_path / f"{devices}.blemish", cache=[cache]))
+        kept.append({p: p.stat().st_ino for p in cache.rglob("*") if p.is_file()})
+    assert len(kept[0]) > 1
+    assert kept[0] == kept[1]  # the second fit has written nothing
+    two, one = (Detector.load(tmp_path / f"{d}.blemish") for d in (2, 1))
     assert one.learned == two.learned
     assert one.threshold == pytest.approx(two.threshold, rel=1e-4)
 
