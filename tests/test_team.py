@@ -143,6 +143,17 @@ def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
+def test_two_processes_stay_together_over_both_phases_of_a_method(tmp_path):
+    pytest.importorskip("lightning")
+    finish(start("masked_autoencoder", 2, tmp_path / "2.blemish"))
+    detector = Detector.load(tmp_path / "2.blemish")
+    assert np.isfinite(detector.threshold)
+    phases = {path.name for path in (tmp_path / "2.state").iterdir()}
+    assert {"pretrain", "finetune"} <= phases
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
 def test_two_processes_fill_one_feature_cache_with_what_one_process_finds_there(tmp_path):
     pytest.importorskip("lightning")
     cache, kept = tmp_path / "features", []
