@@ -242,10 +242,15 @@ def machine_rows(engines, columns):
         figures = json.loads(path.read_text("utf-8"))["figures"] if path.exists() else {}
         for engine in engines:
             if f"{engine} p50 batch 1, ms" in figures:
-                values = [(figures[f"{engine} {COLUMNS[c][0]}"]["value"], c) for c in columns]
-                yield [case.label, engine, *(f"{v:.{COLUMNS[c][1]}f}" for v, c in values)]
+                yield [case.label, engine, *(shown(figures, engine, c) for c in columns)]
             elif not figures and engine == ENGINES[0]:
                 yield [f"`machine_{case.label.replace(' ', '_')}`", engine, *["–"] * len(columns)]
+
+
+def shown(figures, engine, column):
+    name, digits = COLUMNS[column]
+    found = figures.get(f"{engine} {name}")
+    return "–" if found is None else f"{found['value']:.{digits}f}"
 
 
 def figures_of(name):

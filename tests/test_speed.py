@@ -1,11 +1,14 @@
 """The speed table."""
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from blemish import speed
-from blemish.benchmark import check_result
+from blemish.benchmark import check_result, peak_memory_mb
 from blemish.errors import BlemishError
 
 
@@ -49,3 +52,11 @@ def test_a_file_that_cannot_be_measured_is_one_error(tmp_path):
     (tmp_path / "part.onnx").write_bytes(b"\x08\x09")
     with pytest.raises(BlemishError, match=r"part\.onnx could not be measured"):
         speed._in_own_process(tmp_path / "part.onnx", half=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="The parent's memory is counted on Linux.")
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it():
+    ballast = np.ones(75_000_000)  # 600 MB
+    code = "from blemish.benchmark import peak_memory_mb; print(peak_memory_mb())"
+    own = float(subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True))
+    assert 10 < own < ballast.nbytes / 1e6 < peak_memory_mb()

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
@@ -207,6 +208,11 @@ def peak_memory_mb() -> float | None:
     """Largest resident memory of this process so far in MB (10^6 bytes); None on Windows."""
     if sys.platform == "win32":
         return None
+    # What the kernel counts for `getrusage` starts at what the parent had when it forked.
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        own = next(line for line in lines if line.startswith("VmHWM:"))
+        return round(int(own.split()[1]) * 1024 / 1e6, 1)
     import resource  # POSIX only
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
