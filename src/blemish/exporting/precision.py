@@ -63,8 +63,8 @@ def to_int8(model: ModelProto, feeds: Sequence[dict[str, Any]]) -> ModelProto:
     ]
     if not names:
         raise CapabilityError(
-            "precision=int8 computes a network's convolutions in 8 bits, and this detector has none; "
-            "export it as fp32 or fp16."
+            "precision=int8 computes a network's convolutions in 8 bits, and this detector has "
+            "none; export it as fp32 or fp16."
         )
     # Takes a second to load, and only this precision needs it.
     from onnxruntime import quantization
