@@ -177,18 +177,16 @@ def train(
 ) -> None:
     """Train networks in place.
 
-    Means over each epoch of every loss term and of the factor on the learning rates go to
-    ``run.history``, the state goes to ``run.checkpoint``; found there, it is gone on with.
+    Means over each epoch of every term and of the factor on the rates go to ``run.history``.
 
     Args:
         learner: Networks, optimisers and the step.
         samples: What to learn from; all of it.
         plan: Epochs, batch, schedule.
-        run: Seed, device, progress, where curves and checkpoints go.
+        run: Seed, device, progress, where curves go; a state in its ``checkpoint`` is gone on with.
         augment: Changes a batch before the step; called in a thread.
         feed: Gives the batches in place of the views of `samples`.
-        more_to_come: Whether there is another training of the same run: then the other processes
-            stay, which otherwise end here.
+        more_to_come: Another training follows: other processes stay, which otherwise end here.
 
     Raises:
         TrainingError: A loss or gradient is no longer a finite number, the checkpoint belongs to
@@ -211,7 +209,7 @@ def train(
     ):
         done = _resume(learner, folder, run)
         tracking = _open_tracking(learner, plan, run, fabric.is_global_zero)
-        frozen = partial(_frozen, fabric, learner.networks)
+        frozen, mean = partial(_frozen, fabric, learner.networks), partial(_mean, fabric)
         clock = Clock(steps, run if fabric.is_global_zero else Run())
         for epoch in range(done, plan.epochs):
             means = Means()
@@ -219,8 +217,7 @@ def train(
                 torch.manual_seed(mix_seeds(run.seed, STEP, step, fabric.global_rank))
                 rate = _set_rates(learner, plan.rate(step, steps))
                 update = partial(_update, fabric, optimisers, plan.clip, step, weight)
-                now = Moment(step, steps, update, frozen, partial(_mean, fabric))
-                terms = learner.step(networks, batch, now)
+                terms = learner.step(networks, batch, Moment(step, steps, update, frozen, mean))
                 means.add(_of_all(terms, weight, fabric) | {"rate": rate}, step)
                 clock.show(step, means.known())
             means.append_to(run.history)
