@@ -70,19 +70,31 @@ def features_folder():
         yield Path(folder) / "features"
 
 
-def run_draws(arms, run, table):
-    """Do what the command line asks: `table`, `list`, or arms, all draws of each or `ARM:DRAW`."""
-    if sys.argv[1:] == ["table"]:
-        table()
-    elif sys.argv[1:] == ["list"]:
+def run_arms(arms, run, table, **others):
+    """Do what the command line asks: `table`, `list`, one of the others, or `run` of each word."""
+
+    def show():
         for name, arm in arms.items():
             print(name, arm)
-    else:
-        with features_folder() as folder:
-            for text in sys.argv[1:]:
-                name, _, draw = text.partition(":")
-                for number in [int(draw)] if draw else arms[name].draws:
-                    run(name, number, folder)
+
+    alone = {"table": table, "list": show, **others}
+    if len(sys.argv) == 2 and sys.argv[1] in alone:
+        alone[sys.argv[1]]()
+        return
+    with features_folder() as folder:
+        for word in sys.argv[1:]:
+            run(word, folder)
+
+
+def run_draws(arms, run, table):
+    """As :func:`run_arms`, for arms with draws: ``run(ARM, draw, folder)``, of `ARM` all draws."""
+
+    def each(word, folder):
+        name, _, draw = word.partition(":")
+        for number in [int(draw)] if draw else arms[name].draws:
+            run(name, number, folder)
+
+    run_arms(arms, each, table)
 
 
 @contextmanager

@@ -90,7 +90,8 @@ def paired():
             if keys[0] in figures:
                 cells = [signed(figures[key]) for key in keys]
                 names = [NAMES.get(arm, arm) for arm in (first, second)]
-                folds = figures[keys[0]]["label"].rpartition(", ")[2].removesuffix(" folds")
+                runs = [read(file_of(f"folds_{region}_{a}", a))["runs"] for a in (first, second)]
+                folds = str(min(map(len, runs)))  # those that both have
                 lines.append([f"{names[0]} − {names[1]}", region, folds, *cells])
     return as_table(lines) if len(lines) > 2 else "– (`generative.py better`)"
 

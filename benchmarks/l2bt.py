@@ -12,7 +12,6 @@ every arm is in the tables.
 """
 
 import os
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,13 +25,13 @@ from common import (
     RESULTS,
     SETS,
     cell,
-    features_folder,
     fill,
     markdown,
     mobilenet,
     published,
     remembering,
     results_of,
+    run_arms,
 )
 
 FIGURES = {
@@ -237,14 +236,4 @@ def gpu_rows():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["table"]:
-        table()
-    elif sys.argv[1:] == ["teacher"]:
-        teacher()
-    elif sys.argv[1:] == ["list"]:
-        for name, arm in ARMS.items():
-            print(name, arm)
-    else:
-        with features_folder() as folder:
-            for name in sys.argv[1:]:
-                run(name, folder)
+    run_arms(ARMS, run, table, teacher=teacher)
