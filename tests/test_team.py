@@ -11,7 +11,14 @@ import pytest
 from blemish import Detector
 from blemish.errors import OptionError
 from blemish.run import Run
-from blemish.team import Team, count_processes, join_team, lost_process, share
+from blemish.team import (
+    Team,
+    count_processes,
+    join_team,
+    leave_to_the_first,
+    lost_process,
+    share,
+)
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}
 SLURM = {"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}
@@ -21,7 +28,14 @@ def test_a_process_alone_is_the_first_and_hears_itself():
     team = join_team(Run())
     assert team == Team(0, 1)
     assert team.gather("found") == ["found"]
-    team.leave_to_the_first()
+    leave_to_the_first(Run())
+
+
+def test_a_program_whose_other_processes_have_ended_starts_no_more(monkeypatch):
+    pytest.importorskip("lightning")
+    monkeypatch.setenv("LOCAL_RANK", "0")  # as Lightning leaves it in the first process
+    with pytest.raises(OptionError, match="has learned in several processes already"):
+        join_team(Run(devices=2))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
@@ -67,6 +81,7 @@ import torch
 sys.path.insert(0, {tests!r})
 from blemish import Detector
 from blemish.run import Run
+from blemish.team import leave_to_the_first
 from blemish.training import Learner, Plan, train
 from drawn import plates
 from helpers import drawn_samples
@@ -92,9 +107,11 @@ if what == "network":
     optimisers = {{"n": torch.optim.Adam(network.parameters(), lr=1e-2)}}
     # Batches of 4, 4 and 1: the last one has no view for the second process.
     train(Learner({{"n": network}}, optimisers, step), drawn_samples(9), Plan(epochs, 4), run)
+    leave_to_the_first(run)
     torch.save([*network.parameters(), torch.tensor(run.history["loss"])], out)
 else:
-    Detector(what, "tiny", calibration="split").fit(plates(), run).save(out)
+    options = {{"methods": "vae", "inner": "epochs=2"}} if what == "by_region" else {{}}
+    Detector(what, "tiny", calibration="split", **options).fit(plates(), run).save(out)
 """
 
 
@@ -150,6 +167,16 @@ def test_two_processes_stay_together_over_both_phases_of_a_method(tmp_path):
     assert np.isfinite(detector.threshold)
     phases = {path.name for path in (tmp_path / "2.state").iterdir()}
     assert {"pretrain", "finetune"} <= phases
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
+def test_two_processes_stay_together_over_all_regions_of_a_part(tmp_path):
+    pytest.importorskip("lightning")
+    finish(start("by_region", 2, tmp_path / "2.blemish"))
+    detector = Detector.load(tmp_path / "2.blemish")
+    assert np.isfinite(detector.threshold)
+    assert {curve.partition(":")[0] for curve in detector.history} == {"left", "right"}
 
 
 @pytest.mark.slow

@@ -313,12 +313,14 @@ SCRIPT = """
     import torch
     sys.path.insert(0, {tests!r})
     from blemish.run import Run
+    from blemish.team import leave_to_the_first
     from blemish.training import train
     from helpers import drawn_samples
     from test_training import PLAN, colour_learner, Plan
     learner = colour_learner()
     run = Run(device="cpu", checkpoint=Path({folder!r}), devices={devices})
     train(learner, drawn_samples(), Plan(epochs={epochs}, batch=4), run)
+    leave_to_the_first(run)
     print("done", [round(float(w.sum()), 6) for w in learner.networks["colour"].parameters()])
 """
 

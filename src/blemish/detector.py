@@ -35,6 +35,7 @@ from blemish.model_file import ModelFile, read_detector_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
 from blemish.pretrained import Pretrained
+from blemish.team import leave_to_the_first
 from blemish.types import Image, Prediction
 
 ImageSource = str | Path | bytes | NDArray[np.generic]
@@ -130,6 +131,7 @@ class Detector:
         if init is not None:
             method.start_from(init.pipeline.method)
         method.learn(samples, run)
+        leave_to_the_first(run)
         pipeline = Pipeline(geometry, method, method.post, self.settings.batch_size)
         earlier = init.learned if init is not None else ()
         return pipeline, tuple(dict.fromkeys((*training_samples.digests(samples), *earlier)))
@@ -160,6 +162,7 @@ class Detector:
         # On a copy: when anything fails on the way, the detector is what it was.
         method = copy.copy(fitted.pipeline.method)
         method.update(samples, removed, run)
+        leave_to_the_first(run)
         pipeline = replace(fitted.pipeline, method=method)
         kept = [digest for digest in fitted.learned if digest in present]
         learned = (*kept, *training_samples.digests(samples))

@@ -12,7 +12,7 @@ import numpy as np
 
 from blemish.errors import MissingExtraError, OptionError
 from blemish.run import Run
-from blemish.team import count_processes
+from blemish.team import count_processes, refuse_second_team
 
 try:
     import torch
@@ -27,13 +27,15 @@ def open_fabric(run: Run) -> Any:
     times slower than float32.
 
     Raises:
-        OptionError: The device is not there.
+        OptionError: The device is not there, or the other processes have ended already.
         MissingExtraError: Lightning is not installed.
     """
     make, several = _fabric_classes()
     device = torch.device(find_device(run.device))
     fast = has_bf16(device)
     devices, nodes = count_processes(run)
+    if devices * nodes > 1:
+        refuse_second_team()
     if run.precision == "bf16" and not fast:
         run.say(f"This {device.type} only emulates bfloat16, which is slow; precision=32 is not.")
     bf16 = run.precision == "bf16" or (run.precision == "auto" and fast)

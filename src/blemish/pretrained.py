@@ -27,6 +27,7 @@ from blemish.model_file import ENCODER, ModelFile, part, read_encoder_file, writ
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
 from blemish.settings import Settings
+from blemish.team import leave_to_the_first
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def pretrain(
     samples, run = training_samples.make(seen, geometry, settings), run or Run()
     run.seed, run.device, run.precision = settings.seed, settings.device, settings.precision
     learner.pretrain(samples, run)
+    leave_to_the_first(run)
     pipeline = Pipeline(geometry, learner, learner.post, settings.batch_size)
     digests, card = training_samples.digests(samples), {"name": seen.name, "learned": len(seen)}
     return Pretrained(method, settings, pipeline, digests, card, dict(run.history))

@@ -49,23 +49,19 @@ class Team:
             raise lost_process(error) from error
         return everything
 
-    def leave_to_the_first(self) -> None:
-        """End all processes but the first: one file is written once."""
-        self.gather(None)
-        if self.rank:
-            sys.exit(0)
-
 
 def join_team(run: Run) -> Team:
     """Start the processes of a run on the CPUs, or join those that a launcher has started.
 
     Raises:
-        OptionError: A launcher has started another number of processes than was asked for.
+        OptionError: A launcher has started another number of processes than was asked for, or
+            those of this process have ended already.
         MissingExtraError: There are several, and the extra is not installed.
     """
     devices, nodes = count_processes(run)
     if devices * nodes == 1:
         return Team()
+    refuse_second_team()
     try:
         from lightning.fabric import Fabric
     except ImportError as error:
@@ -73,6 +69,44 @@ def join_team(run: Run) -> Team:
     fabric = Fabric(accelerator="cpu", devices=devices, num_nodes=nodes, strategy="ddp")
     fabric.launch()
     return Team(fabric.global_rank, fabric.world_size)
+
+
+def leave_to_the_first(run: Run) -> None:
+    """End all processes of a run but the first, once all is learned: one file is written once.
+
+    Raises:
+        ClusterError: A process was lost.
+    """
+    devices, nodes = count_processes(run)
+    if devices * nodes == 1:
+        return
+    from torch import distributed  # there, or nothing would have been learned
+
+    if not distributed.is_initialized():
+        return
+    team = Team(distributed.get_rank(), distributed.get_world_size())
+    team.gather(None)
+    # Left to the interpreter's end, threads of gloo now and then abort the process.
+    distributed.destroy_process_group()
+    if team.rank:
+        sys.exit(0)
+
+
+def refuse_second_team() -> None:
+    """Refuse to start processes where those that were started have ended.
+
+    Raises:
+        OptionError: They have.
+    """
+    from torch import distributed
+
+    # Lightning writes the variable when it starts the other processes; a launcher before that.
+    started = os.environ.get("LOCAL_RANK") == "0" and not _launcher(os.environ)
+    if started and not distributed.is_initialized():
+        raise OptionError(
+            "This program has learned in several processes already, and they have ended: let "
+            "every program fit one detector with several devices."
+        )
 
 
 def count_processes(run: Run, environment: Mapping[str, str] | None = None) -> tuple[int, int]:
@@ -86,11 +120,12 @@ def count_processes(run: Run, environment: Mapping[str, str] | None = None) -> t
         OptionError: A launcher has started other numbers than was asked for.
     """
     given, asked = os.environ if environment is None else environment, (run.devices, run.nodes)
-    if "TORCHELASTIC_RUN_ID" in given:
-        launcher, devices = "torchrun", int(given["LOCAL_WORLD_SIZE"])
+    launcher = _launcher(given)
+    if launcher == "torchrun":
+        devices = int(given["LOCAL_WORLD_SIZE"])
         found = devices, int(given["WORLD_SIZE"]) // devices
-    elif "SLURM_PROCID" in given and int(given.get("SLURM_NTASKS", 1)) > 1:
-        launcher, nodes = "Slurm", int(given.get("SLURM_NNODES", 1))
+    elif launcher == "Slurm":
+        nodes = int(given.get("SLURM_NNODES", 1))
         found = int(given["SLURM_NTASKS"]) // nodes, nodes
     else:
         return asked
@@ -100,6 +135,15 @@ def count_processes(run: Run, environment: Mapping[str, str] | None = None) -> t
             f"{found[0]} processes on each of {found[1]} machines. Give these, or neither option."
         )
     return found
+
+
+def _launcher(environment: Mapping[str, str]) -> str:
+    """What has started this process together with others; empty if nothing has."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return "torchrun"
+    if "SLURM_PROCID" in environment and int(environment.get("SLURM_NTASKS", 1)) > 1:
+        return "Slurm"
+    return ""
 
 
 @contextmanager

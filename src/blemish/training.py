@@ -173,7 +173,6 @@ def train(
     run: Run,
     augment: Augment | None = None,
     feed: Feed | None = None,
-    more_to_come: bool = False,
 ) -> None:
     """Train networks in place.
 
@@ -186,7 +185,6 @@ def train(
         run: Seed, device, progress, where curves go; a state in its ``checkpoint`` is gone on with.
         augment: Changes a batch before the step; called in a thread.
         feed: Gives the batches in place of the views of `samples`.
-        more_to_come: Another training follows: other processes stay, which otherwise end here.
 
     Raises:
         TrainingError: A loss or gradient is no longer a finite number, the checkpoint belongs to
@@ -224,8 +222,6 @@ def train(
             folder.write(pack(epoch + 1, run.history, learner.networks, learner.optimisers))
             tracking.log(epoch + 1, means.values())
         tracking.close()
-    if not more_to_come:
-        team.leave_to_the_first()
 
 
 @contextmanager

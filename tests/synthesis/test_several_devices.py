@@ -17,6 +17,7 @@ from pathlib import Path
 from blemish.run import Run
 from blemish.samples import Samples
 from blemish.synthesis.producing import make_gan
+from blemish.team import leave_to_the_first
 from helpers import drawn_samples
 
 if __name__ == "__main__":
@@ -24,6 +25,7 @@ if __name__ == "__main__":
     samples = Samples(drawn_samples(40).data, gan.geometry())
     run = Run(device="cpu", devices=2)
     gan.learn(samples, run)
+    leave_to_the_first(run)
     print("trained", {{k: [round(v, 4) for v in c] for k, c in run.history.items()}}, flush=True)
 """
 

@@ -123,7 +123,7 @@ class MaskedAutoencoder(Method):
             trained_on, held_out = hold_out(samples, run.seed)
         self._make(samples, run)
         if self._start is None:
-            self._train("pretrain", trained_on, run, more_to_come=True)
+            self._train("pretrain", trained_on, run)
         else:
             self._take_over(self._start, run)
             self._start = None
@@ -157,7 +157,7 @@ class MaskedAutoencoder(Method):
                 weights[TABLE] = resize_table(weights[TABLE], old, new)
         self.network_.load_state_dict(weights, strict=True)
 
-    def _train(self, phase: str, samples: Samples, run: Run, more_to_come: bool = False) -> None:
+    def _train(self, phase: str, samples: Samples, run: Run) -> None:
         o, first = self.options, phase == "pretrain"
         with seeded(run.seed):
             optimiser = torch.optim.AdamW(
@@ -181,7 +181,7 @@ class MaskedAutoencoder(Method):
         # Each phase has curves and a checkpoint of its own.
         aside = replace(run, history={}, label=f"{run.label or name} {phase}")
         aside.checkpoint = run.checkpoint / phase if run.checkpoint else None
-        train(learner, samples, plan, aside, more_to_come=more_to_come)
+        train(learner, samples, plan, aside)
         prefix = "pretrain_" if first else ""
         run.history.update({prefix + name: values for name, values in aside.history.items()})
 

@@ -119,7 +119,6 @@ class PatchCore(Method):
         self.bank_ = vectors.astype(np.float32)
         self.images_ = candidates.images
         self._prepare()
-        candidates.team.leave_to_the_first()
 
     def update(self, samples: Samples, removed: Sequence[str], run: Run) -> None:
         """Forget the patches of removed images, then cover the new images with further patches."""
@@ -140,7 +139,6 @@ class PatchCore(Method):
             self.images_ = [*self.images_, *candidates.images]
             if self.places_ is not None:
                 self.places_ = np.concatenate([self.places_, places])
-            candidates.team.leave_to_the_first()
         if not len(self.bank_):
             raise DataError("No patch would be left in the bank: keep some of the images.")
         self._prepare()

@@ -23,6 +23,7 @@ from blemish.samples import Samples
 from blemish.synthesis.base import BATCH, GAN
 from blemish.synthesis.curation import Curator, Rules, Score, Verdict, tally
 from blemish.synthesis.quality import FeatureSpace, kernel_distance
+from blemish.team import leave_to_the_first
 from blemish.types import Image
 
 SHOWN = 40  # images of a contact sheet
@@ -131,6 +132,7 @@ def synthesize(
     samples, held_out = (Samples(part, gan.geometry()) for part in (learn, rest))
     started = time.perf_counter()
     gan.learn(samples, run)
+    leave_to_the_first(run)
     trained = time.perf_counter()
     photos, others = ([views.pixels[0] for views in part] for part in (samples, held_out))
     space = FeatureSpace(open_backbone(backbone, weights, ()), photos)
