@@ -1,8 +1,8 @@
 """Does enlarging the training set help? `python benchmarks/synthesis.py TARGET …`.
 
 Jobs (one results file each, independent of each other; SEED is 100 to 102):
-``changed_SEED`` classic augmentation; ``drawn_SEED`` two GANs, and detectors that learn from their
-images; ``alone`` each transform of the published recipe by itself; ``source`` and
+``changed_SEED`` classic augmentation; ``dcgan_SEED`` and ``wgan_gp_SEED`` a GAN, and detectors that
+learn from its images; ``alone`` each transform of the published recipe by itself; ``source`` and
 ``source_updates`` that recipe as it was run; ``ganomaly`` the method that it was tried on;
 ``tiles`` magnetic tile; ``speed_cuda`` and ``speed_cpu`` images per second of GAN training.
 BLEMISH_SMOKE=1 does each with next to nothing. synthesis_table.py makes the paired intervals and
@@ -134,23 +134,20 @@ def ganomaly():
         study.run(preset, augmentation=preset)
 
 
-def drawn(seed):
+def drawn(gan, seed):
+    """Detectors that learn from what a GAN draws, beside the photos or alone."""
     data = plates(seed)
-    train = data.select("train")
     with tempfile.TemporaryDirectory() as name:
-        studies = {m: Study(f"drawn_{seed}", data, m, seed) for m in METHODS}
-        for gan in GANS:
-            made, folder = produce(gan, train, Path(name) / gan, seed)
-            more = add_synthetic(data, [str(folder)])
-            for study in studies.values():
-                study.figures |= gan_figures(gan, made)
-                study.seconds |= {f"{gan}: {k}": v for k, v in made.seconds.items()}
-                if folder.name == "all":
-                    study.notes.append(f"{gan}: nearly none was fit for use, so all are added.")
-                study.run(f"plus_{gan}", more, **equal_updates(study, more))
-        # Of the last GAN.
+        made, folder = produce(gan, data.select("train"), Path(name) / gan, seed)
+        more = add_synthetic(data, [str(folder)])
         only, share = synthetic_only(more, seed)
-        for study in studies.values():
+        for method in METHODS:
+            study = Study(f"{gan}_{seed}", data, method, seed)
+            study.figures |= gan_figures(gan, made)
+            study.seconds |= {f"{gan}: {k}": v for k, v in made.seconds.items()}
+            if folder.name == "all":
+                study.notes.append(f"{gan}: nearly none was fit for use, so all are added.")
+            study.run(f"plus_{gan}", more, **equal_updates(study, more))
             options = equal_updates(study, only, share)
             study.run(f"only_{gan}", only, calibration_share=share, **options)
 
@@ -303,8 +300,10 @@ def main():
             JOBS[name]()
         elif what == "speed":
             speed(seed)
+        elif what == "changed":
+            changed(int(seed))
         else:
-            {"changed": changed, "drawn": drawn}[what](int(seed))
+            drawn(what, int(seed))
 
 
 if __name__ == "__main__":
