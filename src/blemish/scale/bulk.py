@@ -137,6 +137,19 @@ def _judged(
     """The counts of each chunk, once its results are written."""
     if not chunks:
         return
+    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        found = _counted_there(chunks, task, folder, workers)
+    else:
+        found = _counted(chunks, task, folder, workers)
+    for counts in found:
+        if counts["failed"]:
+            raise BlemishError.__new__(getattr(errors, counts["failed"]), counts["why"])
+        yield counts
+
+
+def _counted(
+    chunks: Sequence[Chunk], task: Task, folder: ResultFolder, workers: int
+) -> Iterator[Mapping[str, Any]]:
     quiet()
     # Held here and fetched there: a worker that is started again finds it again.
     held = _Held(ray.put(task))
@@ -151,10 +164,27 @@ def _judged(
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count, initial_size=count),
     )
-    for counts in judged.iter_rows():
-        if counts["failed"]:
-            raise BlemishError.__new__(getattr(errors, counts["failed"]), counts["why"])
+    yield from judged.iter_rows()
+
+
+def _counted_there(*given: Any) -> Iterator[Mapping[str, Any]]:
+    """The same with a driver on the cluster: Ray Data does not run at this end of ``ray://``."""
+    driver: Any = ray.remote(num_cpus=0)(_Driver).remote(*given)
+    while True:
+        counts: Mapping[str, Any] | None = ray.get(driver.next.remote())
+        if counts is None:
+            return
         yield counts
+
+
+class _Driver:
+    """A process of Ray that hands out the chunks."""
+
+    def __init__(self, *given: Any):
+        self._counts = _counted(*given)
+
+    def next(self) -> Mapping[str, Any] | None:
+        return next(self._counts, None)
 
 
 @dataclass(frozen=True)
