@@ -52,6 +52,7 @@ class Arm:
     draws: tuple = (0,)
     unseen: tuple = ()
     start: tuple = ()  # options of the ADTR that ADTR+ goes on from, where they are other ones
+    preset: str | None = None
 
 
 DRAWS = (0, 1, 2)
@@ -83,7 +84,15 @@ ARMS = {
     "tile": Arm("ADTR", "tile"),
     "tile_plus_3": plus("ADTR+, 3 masks per type", 3, "tile"),
     "tile_plus_confetti": plus("ADTR+, confetti", 0, "tile", draws=(0,)),
-    # Not in any table: do they run?
+}
+# What two cores without bfloat16 units can carry: the same study with the preset `small`.
+ARMS |= {
+    name.replace("screw", "small", 1): replace(arm, preset="small", draws=arm.draws[:1])
+    for name, arm in ARMS.items()
+    if name.startswith("screw") and name != "screw_paper"
+}
+# Not in any table: do they run?
+ARMS |= {
     "smoke": Arm("smoke", options=dict(SMOKE)),
     "smoke_plus": replace(plus("smoke", 1, draws=(0,), **dict(SMOKE)), start=SMOKE),
 }
@@ -91,10 +100,10 @@ ARMS = {
 
 def options_of(arm):
     epochs = PLUS_EPOCHS if arm.plus else EPOCHS
-    base = {key: value for key, value in mobilenet().items() if key != "coreset"}
+    base = {"strides": "2,4,8,16", **mobilenet()} if arm.preset is None else {}
+    base.pop("coreset", None)
     return {
         **base,
-        "strides": "2,4,8,16",
         "epochs": epochs[arm.data],
         "cache_mb": 4000,
         **arm.options,
@@ -107,16 +116,16 @@ def given(folder):
 
 
 @cache
-def start_of(name, options, folder):
+def start_of(name, preset, options, folder):
     """The ADTR that ADTR+ goes on from; the good training images are the same in every draw."""
-    chosen = options_of(Arm("start", name, dict(options)))
-    kept = folder.with_name(f"{folder.name}-{name}-{chosen['epochs']}.blemish")
+    chosen = options_of(Arm("start", name, dict(options), preset=preset))
+    kept = folder.with_name(f"{folder.name}-{preset or name}-{chosen['epochs']}.blemish")
     if kept.exists():  # runs that share features share it too
         return Detector.load(kept)
     where, category = SETS[name]
     data = open_dataset(where, category=category)
     good = replace(data, records=data.select("train", defective=False).records)
-    detector = Detector("adtr", **chosen).fit(good, given(folder))
+    detector = Detector("adtr", preset, **chosen).fit(good, given(folder))
     detector.save(kept)
     return detector
 
@@ -126,22 +135,25 @@ def run(name, draw, folder):
     where, category = SETS[arm.data]
     few = {"few_defects": arm.per_type, "draw": draw, "unseen": arm.unseen} if arm.per_type else {}
     data = open_dataset(where, category=category, **few)
-    start = start_of(arm.data, arm.start, folder) if arm.plus else None
+    start = start_of(arm.data, arm.preset, arm.start, folder) if arm.plus else None
     started = time.perf_counter()
     method = "adtr_plus" if arm.plus else "adtr"
-    detector = Detector(method, **options_of(arm)).fit(data, given(folder), start)
+    detector = Detector(method, arm.preset, **options_of(arm)).fit(data, given(folder), start)
     fitted, by_type = time.perf_counter(), ByType(data)
     with remembering(detector, folder):
         found = evaluate(detector, data, on_prediction=by_type)
     figures = {key: found.figures[key].to_json() for key in FIGURES}
-    notes = ["MobileNet v1 instead of EfficientNet-B4."]
+    notes = [f"{'filter_bank' if arm.preset else 'MobileNet v1'} instead of EfficientNet-B4."]
     if arm.plus:
-        notes += [f"Goes on from the arm `{arm.data}`; {arm.per_type} marked defects per type."]
+        notes += [
+            f"Goes on from the arm `{arm.preset or arm.data}`; {arm.per_type} marked defects per "
+            "type."
+        ]
         notes += ["Supervised: never to be ranked beside methods that saw no defect."]
     result = Result(
         what=f"{name}_draw{draw}" if arm.per_type else name,
         method=method,
-        options=published(options_of(arm)),
+        options={"preset": arm.preset or "default", **published(options_of(arm))},
         command=f"python benchmarks/adtr.py {name}:{draw}",
         seeds=(0,),
         data={
@@ -171,9 +183,9 @@ def row(name):
     return [arm.words, f"`{name}`", len(found) or "", *(cell(found, key) for key in FIGURES)]
 
 
-def unseen_row(kind):
-    seen = [r for r in results("screw_plus_3") if r["command"].endswith(":0")]
-    columns = (results("screw"), results(f"screw_unseen_{kind}"), seen)
+def unseen_row(study, kind):
+    seen = [r for r in results(f"{study}_plus_3") if r["command"].endswith(":0")]
+    columns = (results(study), results(f"{study}_unseen_{kind}"), seen)
     keys = (f"image_auroc_{kind}", f"x_auc_{kind}")
     return [kind, *(cell(found, key) for key in keys for found in columns)]
 
@@ -219,16 +231,18 @@ def speed_table():
 
 
 def table():
-    arms = [name for name in ARMS if not name.startswith(("smoke", "screw_unseen"))]
+    arms = [name for name in ARMS if "unseen" not in name]
     tables = {
-        data: markdown(
-            ("", "arm", "draws", *HEADER), (row(name) for name in arms if ARMS[name].data == data)
+        study: markdown(
+            ("", "arm", "draws", *HEADER), (row(name) for name in arms if name.startswith(study))
         )
-        for data in SETS
+        for study in (*SETS, "small")
     }
     sides = ("ADTR", "ADTR+, type unseen", "ADTR+, type seen")
     header = [f"{what}, {side}" for what in ("image AUROC", "X-AUC") for side in sides]
-    tables["unseen"] = markdown(("type", *header), map(unseen_row, SCREW_TYPES))
+    for study, name in (("screw", "unseen"), ("small", "unseen_small")):
+        rows = (unseen_row(study, kind) for kind in SCREW_TYPES)
+        tables[name] = markdown(("type", *header), rows)
     tables |= {"identity": identity_table(), "speed": speed_table()}
     fill("adtr.md", tables)
 

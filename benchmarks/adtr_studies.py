@@ -23,7 +23,7 @@ from blemish.detector import Detector
 from blemish.evaluation import evaluate
 from blemish.nets.feature_transformer import RECONSTRUCTORS
 from blemish.samples import to_float
-from common import FEATURES_MB, features_folder, main, mobilenet, published
+from common import FEATURES_MB, features_folder, main, mobilenet
 
 SIZE = 256
 IDENTITY_EPOCHS = 60
@@ -66,11 +66,10 @@ def identity(epochs=IDENTITY_EPOCHS, size=SIZE, what="identity"):
     figures = {}
     with features_folder() as folder:
         for kind in RECONSTRUCTORS:
-            options = {k: v for k, v in mobilenet().items() if k != "coreset"}
-            options |= {"strides": "2,4,8,16", "epochs": epochs, "reconstructor": kind}
-            options |= {"image_size": str(size), "fit": "stretch", "calibration": "split"}
+            options = {"epochs": epochs, "reconstructor": kind, "calibration": "split"}
+            options |= {"image_size": str(size), "fit": "stretch"}
             given = Run(feature_cache=folder, feature_cache_mb=FEATURES_MB)
-            detector = Detector("adtr", **options).fit(data, given)
+            detector = Detector("adtr", "small", **options).fit(data, given)
             method, geometry = detector.pipeline.method, detector.pipeline.geometry
             good = data.select("test", defective=False).records[:SHOWN]
             plates = np.concatenate([geometry.views(data.image(r))[0] for r in good])
@@ -90,7 +89,7 @@ def identity(epochs=IDENTITY_EPOCHS, size=SIZE, what="identity"):
     return Result(
         what=what,
         method="adtr",
-        options=published(options),
+        options={"preset": "small", **options},
         command=f"python benchmarks/adtr_studies.py {what}",
         seeds=(0,),
         data={"name": "battery_plate"},
@@ -166,7 +165,7 @@ def protocol(what, root, options, later):
     return Result(
         what=what,
         method="adtr",
-        options=published(options),
+        options={"preset": "small", **options},
         command=f"python benchmarks/adtr_studies.py {what}",
         seeds=(0,),
         data={"name": "cifar"},
