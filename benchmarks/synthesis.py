@@ -279,7 +279,7 @@ def speed(device):
         command=f"python benchmarks/synthesis.py speed_{device}",
         data={"name": "battery_plate"},
         figures=figures,
-        notes=[f"On {where}, with other work beside it."],
+        notes=[f"On {where}."],
     )
     result.write(RESULTS)
 
