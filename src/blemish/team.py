@@ -61,11 +61,11 @@ def join_team(run: Run) -> Team:
     devices, nodes = count_processes(run)
     if devices * nodes == 1:
         return Team()
-    refuse_second_team()
     try:
         from lightning.fabric import Fabric
     except ImportError as error:
         raise MissingExtraError("Learning in several processes", "train") from error
+    refuse_second_team()
     fabric = Fabric(accelerator="cpu", devices=devices, num_nodes=nodes, strategy="ddp")
     fabric.launch()
     return Team(fabric.global_rank, fabric.world_size)
