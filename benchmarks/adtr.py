@@ -100,7 +100,7 @@ ARMS |= {
 
 def options_of(arm):
     epochs = PLUS_EPOCHS if arm.plus else EPOCHS
-    base = {"strides": "2,4,8,16", **mobilenet()} if arm.preset is None else {}
+    base = {**mobilenet(), "strides": "2,4,8,16"} if arm.preset is None else {}
     base.pop("coreset", None)
     return {
         **base,
@@ -153,7 +153,7 @@ def run(name, draw, folder):
     result = Result(
         what=f"{name}_draw{draw}" if arm.per_type else name,
         method=method,
-        options={"preset": arm.preset or "default", **published(options_of(arm))},
+        options=published(options_of(arm)) | ({"preset": arm.preset} if arm.preset else {}),
         command=f"python benchmarks/adtr.py {name}:{draw}",
         seeds=(0,),
         data={

@@ -23,7 +23,7 @@ from blemish.detector import Detector
 from blemish.evaluation import evaluate
 from blemish.nets.feature_transformer import RECONSTRUCTORS
 from blemish.samples import to_float
-from common import FEATURES_MB, features_folder, main, mobilenet
+from common import FEATURES_MB, features_folder, main, mobilenet, published
 
 SIZE = 256
 IDENTITY_EPOCHS = 60
@@ -165,7 +165,7 @@ def protocol(what, root, options, later):
     return Result(
         what=what,
         method="adtr",
-        options={"preset": "small", **options},
+        options=published(options),
         command=f"python benchmarks/adtr_studies.py {what}",
         seeds=(0,),
         data={"name": "cifar"},
