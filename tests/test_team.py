@@ -133,6 +133,13 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
+def fitted(what, devices, folder, cache=()):
+    """The detector that so many processes have made."""
+    out = folder / f"{devices}.blemish"
+    finish(start(what, devices, out, cache=cache))
+    return Detector.load(out)
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_network_that_one_trains(tmp_path):
     torch = pytest.importorskip("torch")
@@ -148,9 +155,7 @@ def test_two_processes_train_the_network_that_one_trains(tmp_path):
 @pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
 def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
     pytest.importorskip("lightning")
-    for devices in (1, 2):
-        finish(start("patchcore", devices, tmp_path / f"{devices}.blemish"))
-    one, two = (Detector.load(tmp_path / f"{d}.blemish") for d in (1, 2))
+    one, two = (fitted("patchcore", devices, tmp_path) for devices in (1, 2))
     # Sums round differently, so that choices that are almost tied may change places.
     kept = [patches_of(detector.content().arrays) for detector in (one, two)]
     assert len(kept[0] & kept[1]) >= 0.99 * len(kept[0])
@@ -162,9 +167,7 @@ def test_two_processes_keep_the_patches_that_one_keeps(tmp_path):
 @pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
 def test_two_processes_stay_together_over_both_phases_of_a_method(tmp_path):
     pytest.importorskip("lightning")
-    finish(start("masked_autoencoder", 2, tmp_path / "2.blemish"))
-    detector = Detector.load(tmp_path / "2.blemish")
-    assert np.isfinite(detector.threshold)
+    assert np.isfinite(fitted("masked_autoencoder", 2, tmp_path).threshold)
     phases = {path.name for path in (tmp_path / "2.state").iterdir()}
     assert {"pretrain", "finetune"} <= phases
 
@@ -173,8 +176,7 @@ def test_two_processes_stay_together_over_both_phases_of_a_method(tmp_path):
 @pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
 def test_two_processes_stay_together_over_all_regions_of_a_part(tmp_path):
     pytest.importorskip("lightning")
-    finish(start("by_region", 2, tmp_path / "2.blemish"))
-    detector = Detector.load(tmp_path / "2.blemish")
+    detector = fitted("by_region", 2, tmp_path)
     assert np.isfinite(detector.threshold)
     assert {curve.partition(":")[0] for curve in detector.history} == {"left", "right"}
 
@@ -183,13 +185,13 @@ def test_two_processes_stay_together_over_all_regions_of_a_part(tmp_path):
 @pytest.mark.filterwarnings("ignore::blemish.errors.CalibrationWarning")
 def test_two_processes_fill_one_feature_cache_with_what_one_process_finds_there(tmp_path):
     pytest.importorskip("lightning")
-    cache, kept = tmp_path / "features", []
+    cache, kept, found = tmp_path / "features", [], []
     for devices in (2, 1):
-        finish(start("patchcore", devices, tmp_path / f"{devices}.blemish", cache=[cache]))
+        found.append(fitted("patchcore", devices, tmp_path, cache=[cache]))
         kept.append({p: p.stat().st_ino for p in cache.rglob("*") if p.is_file()})
     assert len(kept[0]) > 1
     assert kept[0] == kept[1]  # the second fit has written nothing
-    two, one = (Detector.load(tmp_path / f"{d}.blemish") for d in (2, 1))
+    two, one = found
     assert one.learned == two.learned
     assert one.threshold == pytest.approx(two.threshold, rel=1e-4)
 
