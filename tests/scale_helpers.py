@@ -64,3 +64,11 @@ def fresh_files():
     """The S3 file system of this environment; fsspec would hand out an old one."""
     storage.fsspec.get_filesystem_class("s3").clear_instance_cache()
     return storage.find_place("s3://x").files
+
+
+def wait_for(condition, seconds=120):
+    """Until something is so; fails when it does not become so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

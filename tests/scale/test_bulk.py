@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from blemish.inspection import Tally
 from blemish.scale import bulk as bulk_module
 from blemish.scale.storage import find_place
 from drawn import draw_good
-from scale_helpers import BUCKET, fresh_files
+from scale_helpers import BUCKET, fresh_files, wait_for
 
 STORE = 100 * 2**20  # bytes of the object store: easily filled
 
@@ -177,10 +176,3 @@ def workers() -> list[int]:
         if mine and above == os.getpid():
             found.append(int(path.parent.name))
     return found
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)

@@ -1,5 +1,6 @@
 """A Ray cluster that is reached as from another machine: by ``ray://`` and with a token."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,11 +8,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
+
+from scale_helpers import wait_for
 
 TOKEN = "0123456789abcdef" * 4
 
@@ -42,7 +44,8 @@ def address(environment):
                 start_new_session=True,
             )
         try:
-            wait_for_server(client, process)
+            wait_for(lambda: listens(client) or process.poll() is not None)
+            assert process.poll() is None, "the cluster has ended"
             yield f"ray://127.0.0.1:{client}"
         finally:
             process.send_signal(signal.SIGTERM)
@@ -54,25 +57,13 @@ def address(environment):
 
 def free_ports(count):
     """Ports that nobody listens on, above those that Ray gives to its workers."""
-    found = []
-    for port in range(20_000 + os.getpid() % 10_000, 65_000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no free port")
+    ports = range(20_000 + os.getpid() % 10_000, 65_000)
+    return list(itertools.islice((port for port in ports if not listens(port)), count))
 
 
-def wait_for_server(port, process):
-    end = time.monotonic() + 120
-    while True:
-        assert process.poll() is None, "the cluster has ended"
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
+def listens(port):
+    with socket.socket() as probe:
+        return not probe.connect_ex(("127.0.0.1", port))
 
 
 def blemish(environment, *words):
