@@ -1,3 +1,5 @@
+import ctypes
+import subprocess
 import sys
 
 import pytest
@@ -69,3 +71,40 @@ def test_mixed_seeds_differ_in_every_number_and_fit_torch():
     assert len(seeds) == 400
     assert all(0 <= s < 2**63 for s in seeds)
     assert isinstance(mix_seeds(1), int)
+
+
+BLOCK = 96 << 20  # bytes; more than glibc keeps by itself
+SCRIPT = f"""
+import resource, sys
+import numpy as np
+from blemish.devices import keep_freed_memory
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones({BLOCK}, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+plain = faults()
+with keep_freed_memory():
+    faults()
+    kept, within = faults(), held()
+print(plain, kept, within - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts page faults of glibc")
+def test_freed_memory_is_kept_within_and_given_back_after():
+    if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
+        pytest.skip("the C library is not glibc")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
+    )
+    plain, kept, given_back = map(int, done.stdout.split())
+    pages = BLOCK // 4096
+    # Large pages, where the system gives them, take one fault for 512.
+    assert kept < max(8, plain // 100) < pages
+    assert given_back > BLOCK // 2

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blemish.checkpoints import CheckpointFolder, open_folder, pack, unpack
-from blemish.devices import mix_seeds, open_fabric, seeded
+from blemish.devices import keep_freed_memory, mix_seeds, open_fabric, seeded
 from blemish.errors import MissingExtraError
 from blemish.parallel import read_ahead
 from blemish.run import Run
@@ -202,6 +202,7 @@ def train(
     identity = _identity(learner, samples, plan, run, team)
     with (
         losses_said(team),
+        keep_freed_memory(),
         open_folder(run.checkpoint, identity, fabric.is_global_zero) as folder,
         _on_device(learner, fabric) as (networks, optimisers),
     ):
