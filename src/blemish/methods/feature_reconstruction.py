@@ -60,6 +60,12 @@ class ReconstructionOptions:
     heads: int = option(8, "Attention heads.", low=1)
     hidden: int = option(1024, "Width of the feed-forward parts.", low=1)
     dropout: float = option(0.1, "Dropout while training.", low=0, high=0.9)
+    attention_dropout: float | None = option(
+        None,
+        "Dropout of the weights of attention; none = as dropout. With 0 CPUs fuse attention.",
+        low=0,
+        high=0.9,
+    )
     epochs: int = option(500, "Times that every view is seen.", low=1)
     train_batch: int = option(16, "Views per training step.", low=1)
     learning_rate: float = option(1e-4, "Learning rate of AdamW.", low=1e-9)
@@ -83,7 +89,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "width": 128,
         "layers": 2,
         "hidden": 512,
-        "epochs": 60,
+        "attention_dropout": 0.0,
+        "epochs": 20,
+        "train_batch": 4,
         "learning_rate": 5e-4,
     },
     "tiny": {
@@ -237,7 +245,8 @@ class ReconstructsFeatures(Method):
     def _size(self) -> Size:
         o = self.options
         channels = sum(self.backbone_.channels)
-        return Size(channels, self.grid_, o.width, o.layers, o.heads, o.hidden, o.dropout)
+        dropped = o.dropout if o.attention_dropout is None else o.attention_dropout
+        return Size(channels, self.grid_, o.width, o.layers, o.heads, o.hidden, o.dropout, dropped)
 
     def _join(self, backbone: Backbone, x: Pixels) -> Features:
         """(B, H, W, 3) to (B, h, w, C) with the precision of float16, as the features kept are."""
