@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from blemish.benchmark import Result
 from blemish.datasets.base import DataSet, Record
-from blemish.devices import find_device, has_bf16
+from blemish.devices import find_device, has_bf16, keep_freed_memory
 from blemish.methods.adtr import ADTR, ADTROptions
 from blemish.nets.feature_transformer import Size, make_reconstructor
 from blemish.preprocess import Geometry
@@ -49,10 +49,11 @@ def clock(function, repeats=5):
     return float(np.median(times))
 
 
-def bare_step(channels, side, device):
+def bare_step(channels, side, device, dropped):
     """Forward, backward and AdamW on features that are there; seconds, and 10^9 operations."""
+    size = Size(channels, (side // 16,) * 2, attention_dropout=dropped)
     with torch.random.fork_rng():
-        network = make_reconstructor("transformer", Size(channels, (side // 16,) * 2)).to(device)
+        network = make_reconstructor("transformer", size).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=1e-4)
     features = torch.rand(BATCH, channels, side // 16, side // 16, device=device)
 
@@ -66,7 +67,8 @@ def bare_step(channels, side, device):
 
     with FlopCounterMode(display=False) as counter:
         step()
-    return clock(step), counter.get_total_flops() / 1e9
+    with keep_freed_memory():
+        return clock(step), counter.get_total_flops() / 1e9
 
 
 def peak(device):
@@ -97,7 +99,8 @@ def measure(what, device, side, images, epochs):
         with_kept, method, samples = seconds_per_step(name, side, device, True, images, 2 * epochs)
         without, _, _ = seconds_per_step(name, side, device, False, images, epochs)
         channels = sum(method.backbone_.channels)
-        step, count = bare_step(channels, side, device)
+        step, count = bare_step(channels, side, device, 0.1)
+        fused, _ = bare_step(channels, side, device, 0.0)
         places = samples.places[:BATCH]
         fresh = Samples(samples.data, samples.geometry, keep_bytes=0)
         loading = clock(lambda fresh=fresh, places=places: fresh.take(places), 3)
@@ -105,6 +108,7 @@ def measure(what, device, side, images, epochs):
         backbone = BATCH * clock(lambda m=method, v=view: m._join(m.backbone_, v), 3)
         own = {
             "step": (step, "a bare step of 16 images, s"),
+            "fused": (fused, "the same with attention_dropout=0, s"),
             "operations": (count, "10^9 operations of it"),
             "share": (count / step / rate, "share of the rate of a matrix product"),
             "loading": (loading, "reading and resizing 16 images, s"),

@@ -26,7 +26,7 @@ from blemish.samples import to_float
 from common import FEATURES_MB, features_folder, main, mobilenet, published
 
 SIZE = 256
-IDENTITY_EPOCHS = 60
+IDENTITY_EPOCHS = 20
 SHOWN = 16  # images of each kind
 
 

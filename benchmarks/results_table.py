@@ -21,9 +21,11 @@ COLUMNS = {
 HEAD = """# Results
 
 Generated from the files in benchmarks/results by `make results-table`; a test fails when it is
-stale. Every method has its preset `small`, the same on all data and chosen on none of them: what
-trains on two cores in minutes, not what a paper's settings reach ([methods](methods)). A row
-without figures has not been measured; its command measures it.
+stale. Every method has its preset `small`, chosen on no data: what trains on two cores in minutes,
+not what a paper's settings reach ([methods](methods)). Magnetic tile has three times the good
+images of screw, so a third of the passes (`epochs`) makes as many steps. Times are those of a
+shared machine, beside other runs. A row without figures has not been measured; its command
+measures it.
 
 `python benchmarks/leaderboard.py full MVTEC` (15 categories), `full VISA` and `full BTAD` print one
 command per category and method, for a machine that has the data (BLEMISH_DATA), the weights
@@ -62,11 +64,12 @@ def written(figure):
 
 
 def measured():
-    """What `leaderboard.py` has measured."""
+    """What `leaderboard.py` has measured, and what other pages have with the same preset."""
+    elsewhere = (RESULTS / name for _, name in leaderboard.ELSEWHERE.values())
     found = []
-    for path in sorted(RESULTS.glob("leaderboard-*.json")):
+    for path in (*sorted(RESULTS.glob("leaderboard-*.json")), *filter(Path.exists, elsewhere)):
         content = json.loads(path.read_text("utf-8"))
-        options = {k: v for k, v in content["options"].items() if k != "weights"}
+        options = {k: v for k, v in content["options"].items() if k not in ("weights", "preset")}
         name, runs = content["data"]["name"], len(content["seeds"])
         found.append(Cell(content["method"], name, options, runs, content["figures"]))
     return found
