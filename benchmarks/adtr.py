@@ -85,8 +85,8 @@ ARMS = {
     "tile_plus_3": plus("ADTR+, 3 masks per type", 3, "tile"),
     "tile_plus_confetti": plus("ADTR+, confetti", 0, "tile", draws=(0,)),
 }
-# What two cores without bfloat16 units can carry: the same features, the network and the schedule of
-# the preset `small`.
+# What two cores without bfloat16 units can carry: the same features, the network and the schedule
+# of the preset `small`.
 ARMS |= {
     name.replace("screw", "small", 1): replace(arm, preset="small", draws=arm.draws[:1])
     for name, arm in ARMS.items()

@@ -17,6 +17,7 @@ from blemish.team import (
     join_team,
     leave_to_the_first,
     lost_process,
+    only_first_speaks,
     share,
 )
 
@@ -65,6 +66,28 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused():
         count_processes(Run(devices=2), TORCHRUN)
     with pytest.raises(OptionError, match="Slurm has started: 4 processes on each of 2 machines"):
         count_processes(Run(devices=8, nodes=2), SLURM)
+
+
+@pytest.mark.parametrize(
+    ("run", "environment", "speaks"),
+    [
+        (Run(), {"LOCAL_RANK": "1"}, True),  # of something else: this run has one process
+        (Run(devices=2), {}, True),
+        (Run(devices=2), {"LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        (Run(devices=2), {"LOCAL_RANK": "1", "NODE_RANK": "0"}, False),
+        (Run(nodes=2), {"NODE_RANK": "1"}, False),
+        (Run(), {**TORCHRUN, "RANK": "0", "LOCAL_RANK": "0"}, True),
+        (Run(), {**TORCHRUN, "RANK": "3", "LOCAL_RANK": "0"}, False),
+        (Run(), SLURM, False),
+    ],
+)
+def test_of_several_processes_the_first_one_speaks(run, environment, speaks):
+    heard = []
+    run.say = heard.append
+    quiet = only_first_speaks(run, environment)
+    quiet.say("a sentence")
+    assert heard == ["a sentence"] * speaks
+    assert quiet.history is run.history
 
 
 def test_a_lost_process_is_one_sentence_with_the_next_step():
@@ -129,8 +152,9 @@ def start(what, devices, out, epochs=4, cache=()):
 
 
 def finish(process):
-    errors = process.communicate(timeout=400)[1]
+    said, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
+    return said
 
 
 def fitted(what, devices, folder, cache=()):
@@ -187,7 +211,10 @@ def test_two_processes_fill_one_feature_cache_with_what_one_process_finds_there(
     pytest.importorskip("lightning")
     cache, kept, found = tmp_path / "features", [], []
     for devices in (2, 1):
-        found.append(fitted("patchcore", devices, tmp_path, cache=[cache]))
+        out = tmp_path / f"{devices}.blemish"
+        said = finish(start("patchcore", devices, out, cache=[cache]))
+        assert said.count("Feature cache:") == 1  # the other process is silent
+        found.append(Detector.load(out))
         kept.append({p: p.stat().st_ino for p in cache.rglob("*") if p.is_file()})
     assert len(kept[0]) > 1
     assert kept[0] == kept[1]  # the second fit has written nothing

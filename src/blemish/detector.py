@@ -35,7 +35,7 @@ from blemish.model_file import ModelFile, read_detector_file, write_model_file
 from blemish.pipeline import Analysis, Pipeline
 from blemish.preprocess import Geometry
 from blemish.pretrained import Pretrained
-from blemish.team import leave_to_the_first
+from blemish.team import leave_to_the_first, only_first_speaks
 from blemish.types import Image, Prediction
 
 ImageSource = str | Path | bytes | NDArray[np.generic]
@@ -176,7 +176,7 @@ class Detector:
         run = run or Run()
         run.seed = self.settings.seed
         run.device, run.precision = self.settings.device, self.settings.precision
-        return run
+        return only_first_speaks(run)
 
     def _keep(
         self,

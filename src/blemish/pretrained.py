@@ -27,7 +27,7 @@ from blemish.model_file import ENCODER, ModelFile, part, read_encoder_file, writ
 from blemish.pipeline import Pipeline
 from blemish.preprocess import Geometry
 from blemish.settings import Settings
-from blemish.team import leave_to_the_first
+from blemish.team import leave_to_the_first, only_first_speaks
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ def pretrain(
     geometry = geometry_for(settings, seen, learner)
     samples, run = training_samples.make(seen, geometry, settings), run or Run()
     run.seed, run.device, run.precision = settings.seed, settings.device, settings.precision
+    run = only_first_speaks(run)
     learner.pretrain(samples, run)
     leave_to_the_first(run)
     pipeline = Pipeline(geometry, learner, learner.post, settings.batch_size)

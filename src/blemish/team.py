@@ -11,13 +11,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from blemish.errors import ClusterError, MissingExtraError, OptionError
-from blemish.run import Run
+from blemish.run import Run, silent
 
 T = TypeVar("T")
+# Variables of torchrun, Slurm and Lightning that are 0 or missing in the first process.
+RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,21 @@ def count_processes(run: Run, environment: Mapping[str, str] | None = None) -> t
             f"{found[0]} processes on each of {found[1]} machines. Give these, or neither option."
         )
     return found
+
+
+def only_first_speaks(run: Run, environment: Mapping[str, str] | None = None) -> Run:
+    """The run; in every process but the first, one that says and shows nothing.
+
+    Args:
+        run: Of all processes.
+        environment: Variables of this process; None = its own.
+    """
+    given = os.environ if environment is None else environment
+    devices, nodes = count_processes(run, given)
+    ranks = [int(given.get(name, 0)) for name in RANKS]
+    if devices * nodes == 1 or not any(ranks):
+        return run
+    return replace(run, say=lambda text: None, progress=silent)
 
 
 def _launcher(environment: Mapping[str, str]) -> str:

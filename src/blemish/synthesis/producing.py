@@ -23,7 +23,7 @@ from blemish.samples import Samples
 from blemish.synthesis.base import BATCH, GAN
 from blemish.synthesis.curation import Curator, Rules, Score, Verdict, tally
 from blemish.synthesis.quality import FeatureSpace, kernel_distance
-from blemish.team import leave_to_the_first
+from blemish.team import leave_to_the_first, only_first_speaks
 from blemish.types import Image
 
 SHOWN = 40  # images of a contact sheet
@@ -127,7 +127,7 @@ def synthesize(
         DataError: Too few photos, or synthetic ones among them.
         TrainingError: As for :func:`blemish.training.train`.
     """
-    run = run or Run()
+    run = only_first_speaks(run or Run())
     learn, rest = calibration_split(_photos(data), calibration_share, run.seed)
     samples, held_out = (Samples(part, gan.geometry()) for part in (learn, rest))
     started = time.perf_counter()
