@@ -33,12 +33,16 @@ SETS = {"MVTEC": "mvtec_ad", "VISA": "visa", "BTAD": "btad"}
 LEFT_OUT = {"by_region", "onnx_model"}  # made of other methods
 # Measured for the pages of these methods, with the same preset: the command and its results file.
 ELSEWHERE = {
-    (method, data): (f"{script} {target}", f"{data}-{method}-{name}.json")
-    for data, name in (("screw", "mvtec_ad_screw"), ("magnetic_tile", "magnetic_tile"))
-    for method, script, target in (
-        ("vae", "vae.py", data),
-        ("ganomaly", "generative.py", f"{data}_ganomaly"),
-        ("advae", "generative.py", f"{data}_advae"),
+    (method, data): (f"{script} {target}", f"{what}-{method}-{name}.json")
+    for data, name, short in (
+        ("screw", "mvtec_ad_screw", "screw"),
+        ("magnetic_tile", "magnetic_tile", "tile"),
+    )
+    for method, script, target, what in (
+        ("vae", "vae.py", data, data),
+        ("ganomaly", "generative.py", f"{data}_ganomaly", data),
+        ("advae", "generative.py", f"{data}_advae", data),
+        ("masked_autoencoder", "masked_autoencoder.py", f"small_{short}", f"small_{short}"),
     )
 }
 

@@ -18,6 +18,7 @@ COLUMNS = {
     "false alarms (5 % asked)": "false_alarm_rate",
     "misses": "miss_rate",
 }
+HIDDEN = {"weights", "preset", "seed", "device"}  # the same in all rows, or said in the text
 HEAD = """# Results
 
 Generated from the files in benchmarks/results by `make results-table`; a test fails when it is
@@ -69,9 +70,18 @@ def measured():
     found = []
     for path in (*sorted(RESULTS.glob("leaderboard-*.json")), *filter(Path.exists, elsewhere)):
         content = json.loads(path.read_text("utf-8"))
-        options = {k: v for k, v in content["options"].items() if k not in ("weights", "preset")}
+        options = {k: v for k, v in content["options"].items() if k not in HIDDEN}
         name, runs = content["data"]["name"], len(content["seeds"])
-        found.append(Cell(content["method"], name, options, runs, content["figures"]))
+        figures = {**costs(content["seconds"]), **content["figures"]}
+        found.append(Cell(content["method"], name, options, runs, figures))
+    return found
+
+
+def costs(seconds):
+    """What files of other pages say elsewhere than among their figures."""
+    found = {"fit_seconds": {"value": seconds["fit"]}}
+    if "per_image" in seconds:
+        found["per_image_ms"] = {"value": 1000 * seconds["per_image"]}
     return found
 
 

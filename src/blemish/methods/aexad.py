@@ -165,7 +165,7 @@ class AEXAD(Method):
             "larger_pool": 2,
             "epochs": 30,
             "decay": 0.9,
-            "image_size": "160",
+            "image_size": "auto:160",
         },
         "tiny": {
             "backbone": "filter_bank",

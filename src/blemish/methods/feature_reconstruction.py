@@ -92,6 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attention_dropout": 0.0,
         "epochs": 20,
         "train_batch": 4,
+        "image_size": "auto:256",
         "learning_rate": 5e-4,
     },
     "tiny": {

@@ -72,7 +72,7 @@ class L2BT(Method):
         "small": {
             "backbone": "filter_bank",
             "strides": (4, 8),
-            "image_size": "256",
+            "image_size": "auto:256",
             "epochs": 20,
             "train_patches": 1024,
             "learning_rate": 1e-3,
