@@ -35,6 +35,8 @@ from common import (
 )
 
 EPOCHS = {"screw": 60, "tile": 25, "small": 20}
+PLATE_TYPES = ("dent", "missing", "scratch", "stain")
+SOURCES = {**SETS, "plate": ("battery_plate", None)}
 PLUS_EPOCHS = {"screw": 25, "tile": 12, "small": 6}
 FIGURES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_0.30", "false_alarm_rate", "miss_rate")
 HEADER = ("image AUROC", "average precision", "pixel AUROC", "AUPRO", "false alarms", "misses")
@@ -92,6 +94,25 @@ ARMS |= {
     for name, arm in ARMS.items()
     if name.startswith("screw") and name != "screw_paper"
 }
+# Parts that all lie alike: the same once more on drawn plates.
+PLATES = {"image_size": "auto:256"}  # a plate is five times as long as wide
+ARMS |= {
+    name.replace("screw", "plate", 1): replace(
+        ARMS[name],
+        data="plate",
+        preset="small",
+        options={**ARMS[name].options, **PLATES},
+        start=tuple(PLATES.items()),
+        draws=(0,),
+    )
+    for name in (
+        *("screw", "screw_no_query", "screw_no_attention", "screw_cnn"),
+        *("screw_plus_confetti", "screw_plus_3"),
+    )
+}
+ARMS |= {
+    f"plate_unseen_{kind}": replace(ARMS["plate_plus_3"], unseen=(kind,)) for kind in PLATE_TYPES
+}
 # Not in any table: do they run?
 ARMS |= {
     "smoke": Arm("smoke", options=dict(SMOKE)),
@@ -120,10 +141,10 @@ def given(folder):
 def start_of(name, preset, options, folder):
     """The ADTR that ADTR+ goes on from; the good training images are the same in every draw."""
     chosen = options_of(Arm("start", name, dict(options), preset=preset))
-    kept = folder.with_name(f"{folder.name}-{preset or name}-{chosen['epochs']}.blemish")
+    kept = folder.with_name(f"{folder.name}-{name}-{preset}-{chosen['epochs']}.blemish")
     if kept.exists():  # runs that share features share it too
         return Detector.load(kept)
-    where, category = SETS[name]
+    where, category = SOURCES[name]
     data = open_dataset(where, category=category)
     good = replace(data, records=data.select("train", defective=False).records)
     detector = Detector("adtr", preset, **chosen).fit(good, given(folder))
@@ -133,7 +154,7 @@ def start_of(name, preset, options, folder):
 
 def run(name, draw, folder):
     arm = ARMS[name]
-    where, category = SETS[arm.data]
+    where, category = SOURCES[arm.data]
     few = {"few_defects": arm.per_type, "draw": draw, "unseen": arm.unseen} if arm.per_type else {}
     data = open_dataset(where, category=category, **few)
     start = start_of(arm.data, arm.preset, arm.start, folder) if arm.plus else None
@@ -147,7 +168,7 @@ def run(name, draw, folder):
     notes = ["MobileNet v1 instead of EfficientNet-B4."]
     if arm.plus:
         notes += [
-            f"Goes on from the arm `{arm.preset or arm.data}`; {arm.per_type} marked defects per "
+            f"Goes on from the arm `{name.partition('_')[0]}`; {arm.per_type} marked defects per "
             "type."
         ]
         notes += ["Supervised: never to be ranked beside methods that saw no defect."]
@@ -158,7 +179,7 @@ def run(name, draw, folder):
         command=f"python benchmarks/adtr.py {name}:{draw}",
         seeds=(0,),
         data={
-            "name": "/".join(filter(None, SETS[arm.data])),
+            "name": "/".join(filter(None, SOURCES[arm.data])),
             "fingerprint": found.data["test_fingerprint"],
         },
         figures=figures | by_type.figures(found.images),
@@ -238,12 +259,16 @@ def table():
         study: markdown(
             ("", "arm", "draws", *HEADER), (row(name) for name in arms if name.startswith(study))
         )
-        for study in (*SETS, "small")
+        for study in (*SOURCES, "small")
     }
     sides = ("ADTR", "ADTR+, type unseen", "ADTR+, type seen")
     header = [f"{what}, {side}" for what in ("image AUROC", "X-AUC") for side in sides]
-    for study, name in (("screw", "unseen"), ("small", "unseen_small")):
-        rows = (unseen_row(study, kind) for kind in SCREW_TYPES)
+    for study, name, kinds in (
+        ("screw", "unseen", SCREW_TYPES),
+        ("small", "unseen_small", SCREW_TYPES),
+        ("plate", "unseen_plate", PLATE_TYPES),
+    ):
+        rows = (unseen_row(study, kind) for kind in kinds)
         tables[name] = markdown(("type", *header), rows)
     tables |= {"identity": identity_table(), "speed": speed_table()}
     fill("adtr.md", tables)
