@@ -22,13 +22,14 @@ HIDDEN = {"weights", "preset", "seed", "device"}  # the same in all rows, or sai
 HEAD = """# Results
 
 Generated from the files in benchmarks/results by `make results-table`; a test fails when it is
-stale. Every method has its preset `small`: what trains on two cores in minutes, not what a paper's
-settings reach ([methods](methods)). Presets were not tuned on test images, with one exception: rows
-on plates, which are five times as long as wide, showed that square views waste most of their pixels,
-and the views of AE-XAD, ADTR, ADTR+ and L2BT have the shape of the photos since (better for the first
-three, worse for L2BT's image AUROC). Magnetic tile has three times the good images of screw, so a
-third of the passes (`epochs`) makes as many steps. Times are those of a shared machine, beside other
-runs. A row without figures has not been measured; its command measures it.
+stale. Every method has its preset `small`: what trains on two cores in minutes, not what a
+paper's settings reach ([methods](methods)). Presets were not tuned on test images, with one
+exception: rows on plates, which are five times as long as wide, showed that square views waste
+most of their pixels, and the views of AE-XAD, ADTR, ADTR+ and L2BT have the shape of the photos
+since (better for the first three, worse for L2BT's image AUROC). Magnetic tile has three times
+the good images of screw, so a third of the passes (`epochs`) makes as many steps. Times are those
+of a shared machine, beside other runs. A row without figures has not been measured; its command
+measures it.
 
 `python benchmarks/leaderboard.py full MVTEC` (15 categories), `full VISA` and `full BTAD` print one
 command per category and method, for a machine that has the data (BLEMISH_DATA), the weights
