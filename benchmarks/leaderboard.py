@@ -4,9 +4,9 @@
 ``full VISA|BTAD|MVTEC`` lists those of all categories of a set. docs/results.md is written from the
 results by ``python benchmarks/results_table.py``.
 
-Every method has its preset `small`. Magnetic tile has three times the good
-images of screw: a third of the passes makes as many steps there. Methods that learn from marked
-defects get three per defect type, which then are no test images.
+Every method has its preset `small`. Magnetic tile has three times the good images of screw: a third
+of the passes makes as many steps there. Methods that learn from marked defects get three per defect
+type, which then are no test images.
 """
 
 import importlib.util

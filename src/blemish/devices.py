@@ -131,7 +131,7 @@ def keep_freed_memory() -> Iterator[None]:
     """Keep what is freed in the process until the end, for steps that need it again at once.
 
     glibc gives large blocks back to the system when they are freed, which clears every page before
-    it gives one again: a fifth of a step on whole images. Nothing changes with another C library.
+    it gives one again. Nothing changes with another C library.
     """
     libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
     if not hasattr(libc, "gnu_get_libc_version"):
